@@ -1,0 +1,5 @@
+"""The debt-market command."""
+
+
+def main() -> None:
+    raise SystemExit("not here yet")
