@@ -11,6 +11,10 @@ Seq = NewType("Seq", int)  # position of a command in the log: 1, 2, 3, ... with
 Currency = NewType("Currency", str)  # ISO 4217
 
 Minor = NewType("Minor", int)  # money in minor units (fen, cents): 0.01 of a currency
-Face = NewType("Face", int)  # original face of a claim, in minor units of the loan's currency; repayments never change it
-PriceBp = NewType("PriceBp", int)  # clean price per current face in basis points of par: 10_000 is par, 9_725 is 97.25 %
+Face = NewType(
+    "Face", int
+)  # original face of a claim, in minor units of the loan's currency; repayments never change it
+PriceBp = NewType(
+    "PriceBp", int
+)  # clean price per current face in basis points of par: 10_000 is par, 9_725 is 97.25 %
 Nanos = NewType("Nanos", int)  # nanoseconds since 1970-01-01T00:00:00Z

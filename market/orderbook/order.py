@@ -96,6 +96,7 @@ class Order:
         "created_at",
         "cum_cost",
         "display_quantity",
+        "exec_id",
         "expire_at",
         "filled",
         "hold",
@@ -176,6 +177,7 @@ class Order:
         self.version = 1
         self.priority = priority
         self.hold = 0
+        self.exec_id = ""  # of its last execution row
         self.created_at = created_at
         self.level: Level | None = None  # the book's own links: None unless it rests
         self.prev: Order | None = None

@@ -1,0 +1,226 @@
+"""What may be asked of the venue: one frozen dataclass per command, plain values only.
+
+A command carries everything that its outcome depends on but the state itself; its sequence number, time and actor are
+stamped on it by the engine. The log stores commands, and replaying them from empty gives the same state.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from market.claims.loan import LoanStatus, LoanTerms
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
+from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
+
+
+class AccountKind(StrEnum):
+    INVESTOR = "investor"
+    MARKET_MAKER = "market_maker"
+    ORIGINATOR = "originator"
+    HOUSE = "house"
+
+
+class Mode(StrEnum):
+    """What the whole market admits. Cancels work in every mode."""
+
+    OPEN = "open"
+    CANCEL_ONLY = "cancel_only"
+    POST_ONLY = "post_only"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenMarket:
+    """The first command of every log: gives the market its business date."""
+
+    business_date: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAccount:
+    account_id: AccountId
+    kind: AccountKind
+    name: str = ""
+    owner_group: str | None = None  # accounts of one group never trade with each other
+    risk_class: str | None = None  # c1 to c5
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeAccount:
+    account_id: AccountId
+    frozen: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposit:
+    """Cash that the custodian confirmed; custody_ref makes it idempotent over the whole market."""
+
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+    custody_ref: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+    custody_ref: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterLoan:
+    """issued_face goes to the originator's account; 0 for a finished loan or one that is registered ahead of its claims."""
+
+    terms: LoanTerms
+    issued_face: Face
+    status: LoanStatus = LoanStatus.CURRENT
+    rulebook: str = "open"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueFace:
+    loan_id: LoanId
+    face: Face
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltLoan:
+    loan_id: LoanId
+    halted: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMode:
+    mode: Mode
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollDay:
+    """Move the business date forward, through every day in between."""
+
+    to: date
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    """price: the limit, None for a market order."""
+
+    account_id: AccountId
+    loan_id: LoanId
+    side: Side
+    quantity: Face
+    order_type: OrderType = OrderType.LIMIT
+    price: PriceBp | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expire_at: Nanos | None = None
+    post_only: bool = False
+    min_quantity: Face | None = None
+    display_quantity: Face | None = None
+    stp: SelfTradePrevention = SelfTradePrevention.CANCEL_NEWEST
+    cancel_on_disconnect: bool = False
+    cancel_on_payment: bool = False
+    cancel_on_reschedule: bool = False
+    client_order_id: ClientOrderId | None = None
+    session: str | None = None
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendOrder:
+    """By order_id or client_order_id. quantity: the new total, filled part included; None keeps it."""
+
+    account_id: AccountId
+    order_id: OrderId | None = None
+    client_order_id: ClientOrderId | None = None
+    quantity: Face | None = None
+    price: PriceBp | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    account_id: AccountId
+    order_id: OrderId | None = None
+    client_order_id: ClientOrderId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAll:
+    """Every open order of the account that matches all filters given."""
+
+    account_id: AccountId
+    loan_id: LoanId | None = None
+    side: Side | None = None
+    session: str | None = None
+    tag: str | None = None
+    cause: CancelReason = CancelReason.USER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireOrders:
+    """Sent by the engine itself when the earliest expiry has passed; the command's time decides what expires."""
+
+
+Command = (
+    OpenMarket
+    | OpenAccount
+    | FreezeAccount
+    | Deposit
+    | Withdraw
+    | RegisterLoan
+    | IssueFace
+    | HaltLoan
+    | SetMode
+    | RollDay
+    | PlaceOrder
+    | AmendOrder
+    | CancelOrder
+    | CancelAll
+    | ExpireOrders
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderAck:
+    """The answer to PlaceOrder, AmendOrder and CancelOrder: the order right after the command.
+
+    A repeat of a PlaceOrder returns the first answer with duplicate=True.
+    """
+
+    order_id: OrderId
+    client_order_id: ClientOrderId | None
+    order_status: str
+    filled: Face
+    cancel_reason: CancelReason | None
+    version: int
+    engine_seq: int
+    priority_kept: bool | None = None  # amends only
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountAck:
+    """The answer to CancelAll: how many orders it ended."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The answer to every other command. duplicate: it had been done before, nothing changed."""
+
+    duplicate: bool = False
+
+
+Result = OrderAck | CountAck | Done

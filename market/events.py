@@ -1,0 +1,262 @@
+"""Facts: what happened, as frozen values. Settlement writes them, the gateway shows them; neither reads the venue.
+
+State events carry absolute values (the new total, the whole order), so the last one wins and a reader can join at any time
+from `Venue.snapshot()`, which describes the whole state in the same events.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from market.claims.loan import LoanStatus, LoanTerms
+from market.commands import AccountKind, Command, Mode, Result
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq, TradeId
+from market.orderbook.order import CancelReason, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.settlement.journal import JournalEntry
+from market.venue.rulebook import Rulebook
+
+
+class ExecType(StrEnum):
+    NEW = "new"
+    TRADE = "trade"
+    AMENDED = "amended"
+    RESTATED = "restated"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class LevelChange:
+    """One price of one side of a book: its new visible total, 0 when the level is gone."""
+
+    side: Side
+    price: PriceBp
+    quantity: Face
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderState:
+    """An order in full at one moment; all that a client or a rebuild needs."""
+
+    order_id: OrderId
+    account_id: AccountId
+    owner: str
+    loan_id: LoanId
+    currency: Currency
+    client_order_id: ClientOrderId | None
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    expire_at: Nanos | None
+    price: PriceBp
+    quantity: Face
+    filled: Face
+    leaves: Face
+    shown: Face
+    cum_cost: Minor  # sum of principal of its fills
+    hold: int
+    post_only: bool
+    min_quantity: Face | None
+    display_quantity: Face | None
+    stp: SelfTradePrevention
+    cancel_on_disconnect: bool
+    cancel_on_payment: bool
+    cancel_on_reschedule: bool
+    session: str | None
+    tag: str | None
+    status: OrderStatus
+    cancel_reason: CancelReason | None
+    version: int
+    priority: int
+    created_at: Nanos
+    exec_id: str  # of its last execution row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One side's view of a trade."""
+
+    trade_id: TradeId
+    quantity: Face
+    price: PriceBp
+    principal: Minor
+    accrued: Minor
+    fee: Minor
+    ytm_ppm: int | None  # effective annual, millionths
+    is_maker: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRow:
+    exec_id: str
+    exec_type: ExecType
+    order: OrderState
+    fill: Fill | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """One message of an account's private stream. sequence: 1, 2, 3, ... per account without a gap.
+
+    All rows are trades, or none is.
+    """
+
+    account_id: AccountId
+    sequence: int
+    rows: tuple[ExecutionRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderAccepted:
+    """The first answer to an order, kept for its client order id's lifetime. digest: of the order's content."""
+
+    order_id: OrderId
+    account_id: AccountId
+    client_order_id: ClientOrderId
+    digest: bytes
+    order_status: OrderStatus
+    filled: Face
+    cancel_reason: CancelReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """An order that is open, as part of a snapshot."""
+
+    order: OrderState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldChanged:
+    """A reservation that moved without its order doing so: factor or accrued bound changed."""
+
+    order_id: OrderId
+    account_id: AccountId
+    hold: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traded:
+    trade_id: TradeId
+    loan_id: LoanId
+    currency: Currency
+    price: PriceBp
+    quantity: Face
+    taker_side: Side
+    taker_order_type: OrderType
+    buy_order_id: OrderId
+    sell_order_id: OrderId
+    buyer: AccountId
+    seller: AccountId
+    current_face: Minor  # of the quantity, half up
+    principal: Minor
+    accrued: Minor
+    buyer_fee: Minor
+    seller_fee: Minor
+    ytm_ppm: int | None
+    business_date: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    entry: JournalEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustodyMoved:
+    """A deposit (amount > 0) or withdrawal (amount < 0) that the custodian confirmed."""
+
+    custody_ref: str
+    account_id: AccountId
+    currency: Currency
+    amount: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashChanged:
+    account_id: AccountId
+    currency: Currency
+    total: Minor
+    held: Minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimChanged:
+    """cost: clean amount paid for what is held (average cost).  realised: result of what was sold, both in minor units."""
+
+    account_id: AccountId
+    loan_id: LoanId
+    total: Face
+    held: Face
+    cost: Minor
+    realised: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookChanged:
+    loan_id: LoanId
+    changes: tuple[LevelChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChanged:
+    account_id: AccountId
+    kind: AccountKind
+    name: str
+    owner_group: str | None
+    risk_class: str | None
+    frozen: bool
+    exec_seq: int  # sequence of the last Executed message
+    digest: bytes  # of the opening command's content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoanChanged:
+    """paid: how many instalments of the schedule are paid.  halt_reason: None while trading."""
+
+    terms: LoanTerms
+    status: LoanStatus
+    outstanding: Minor
+    issued: Face
+    paid: int
+    halt_reason: str | None
+    rulebook: Rulebook
+    last_price: PriceBp | None
+    digest: bytes  # of the registering command's content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketChanged:
+    mode: Mode
+    business_date: date
+
+
+Event = (
+    Executed
+    | OrderAccepted
+    | OpenOrder
+    | HoldChanged
+    | Traded
+    | Posted
+    | CustodyMoved
+    | CashChanged
+    | ClaimChanged
+    | BookChanged
+    | AccountChanged
+    | LoanChanged
+    | MarketChanged
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One command that changed the state, as stamped and applied. This is what settlement makes durable."""
+
+    seq: Seq
+    at: Nanos
+    actor: str
+    command: Command
+    events: tuple[Event, ...]
+    result: Result

@@ -1,0 +1,64 @@
+"""Double entry: signed legs that sum to zero per asset, or no entry at all.
+
+Two ledger accounts stand outside the market, with negative totals: CUSTODY mirrors the cash that the custodian holds for all
+accounts, ISSUE mirrors the face that was issued. So Σ cash of a currency == −CUSTODY and Σ positions of a loan == −ISSUE.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+
+from market.errors import InvariantViolation
+from market.ids import AccountId
+
+CUSTODY = AccountId("CUSTODY")
+ISSUE = AccountId("ISSUE")
+HOUSE = AccountId("HOUSE")  # receives fees, can never buy
+
+
+class Unit(StrEnum):
+    CASH = "cash"  # asset is a currency, amount in minor units
+    FACE = "face"  # asset is a loan id, amount in original face
+
+
+class Leg(StrEnum):
+    PRINCIPAL = "principal"
+    ACCRUED = "accrued"
+    FEE = "fee"
+    CLAIM = "claim"  # the face that moves against the cash
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    ISSUANCE = "issuance"
+
+
+class EntryKind(StrEnum):
+    TRADE = "trade"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    ISSUANCE = "issuance"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    account_id: AccountId
+    unit: Unit
+    asset: str
+    leg: Leg
+    amount: int  # signed, from the account's view, never zero
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """entry_id: unique and growing.  reference: trade id, custody reference or loan id, after `kind`."""
+
+    entry_id: int
+    kind: EntryKind
+    reference: str
+    postings: tuple[Posting, ...]
+
+    def __post_init__(self) -> None:
+        sums: dict[str, int] = defaultdict(int)
+        for posting in self.postings:
+            sums[posting.asset] += posting.amount
+        if any(sums.values()) or not self.postings:
+            raise InvariantViolation(f"unbalanced entry {self.entry_id} ({self.kind} {self.reference}): {dict(sums)}")
