@@ -1,18 +1,32 @@
-"""The single writer: stamp, apply, commit, answer, publish, in that order."""
+"""The single writer: stamp, apply, commit, answer, publish, in that order.
 
+While one batch commits, the next is already applied in memory; nothing of it is told to anyone before it is durable.
+Any settlement error stops the engine: memory is thrown away, the outcome of the batch in doubt is read from the
+database behind a fence, waiting requests are answered with it, and the venue is rebuilt from the tables.
+"""
+
+import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from market.commands import Result
-from market.errors import MarketError
+from market.commands import AmendOrder, Command, ExpireOrders, Mode, PlaceOrder, Result
+from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
 from market.venue.venue import Venue
 
+log = logging.getLogger(__name__)
+
+ENGINE_ACTOR = "engine"
+
 
 class NotCommitted(Exception):
-    """The batch is certain not to have been committed: nothing of it is in the database. permanent: a retry would fail the same way."""
+    """The batch is certain not to be in the database. permanent: a retry would fail the same way."""
 
     def __init__(self, message: str, *, permanent: bool) -> None:
         super().__init__(message)
@@ -33,16 +47,16 @@ class Store(Protocol):
     epoch: int
 
     async def open(self) -> None:
-        """Take the lease (advisory lock, then raise the epoch) and connect. Raises LeaseLost if another engine lives."""
+        """Take the lease (advisory lock, then raise the epoch). Raises LeaseLost if another engine lives."""
 
     async def recover(self) -> Venue:
         """Rebuild the venue from the tables, as of the last committed sequence number."""
 
     async def commit(self, entries: Sequence[LogEntry]) -> None:
-        """Make a batch durable in one transaction, every entry or none. Raises NotCommitted, Doubtful, LeaseLost."""
+        """Make a batch durable in one transaction, all or nothing. Raises NotCommitted, Doubtful, LeaseLost."""
 
     async def resolve(self) -> Seq:
-        """After a failure, fence-first: raise the epoch (which waits for the old transaction), then return the committed sequence."""
+        """Raise the epoch, which waits for the old transaction to end, then return the committed sequence number."""
 
     async def quarantine(self, entry: LogEntry, error: str) -> None:
         """Record a command that the database refuses, for people to look at."""
@@ -63,7 +77,7 @@ Reply = Callable[[Answer | MarketError], None]
 
 
 class Listener(Protocol):
-    """Hears of everything after it was committed, in sequence order, on the engine's loop. Must not raise."""
+    """Hears of everything after it was committed, in sequence order, on the engine's loop."""
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         """The whole state, after start and after every rebuild: replaces all that was heard before."""
@@ -72,3 +86,337 @@ class Listener(Protocol):
 
     def on_batch_end(self) -> None:
         """The entries since the last call were one commit: the moment to flush what is merged per batch."""
+
+
+class EngineMetrics(Protocol):
+    def observe_batch(self, size: int, commit_seconds: float) -> None: ...
+
+    def observe_ack(self, seconds: float) -> None: ...
+
+    def set_inbox(self, depth: int) -> None: ...
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    ONLINE = "online"
+    RECOVERING = "recovering"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    command: Command
+    actor: str
+    reply: Reply
+    received_at: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What applying a request gave: to be told once the batch is durable. entry: None if nothing changed."""
+
+    request: Request
+    told: Answer | MarketError
+    entry: LogEntry | None
+
+
+class Engine:
+    """Owns the venue. One instance writes; `run` until cancelled or stopped.
+
+    clock: nanoseconds since 1970, UTC.  inbox_max, batch_max: commands.  reopen_s: how long after a failure only
+    cancels are taken.  resolve_timeout_s: how long clients wait for the truth before they are told `unknown`.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Callable[[], int],
+        inbox_max: int = 20_000,
+        batch_max: int = 1_000,
+        reopen_s: float = 1.0,
+        resolve_timeout_s: float = 10.0,
+        metrics: EngineMetrics | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._inbox_max = inbox_max
+        self._batch_max = batch_max
+        self._reopen_ns = int(reopen_s * 1e9)
+        self._resolve_timeout_s = resolve_timeout_s
+        self._metrics = metrics
+        self._inbox: deque[Request] = deque()
+        self._wake = asyncio.Event()
+        self._online = asyncio.Event()
+        self._listeners: list[Listener] = []
+        self._venue = Venue()
+        self._applied: list[Outcome] = []  # the batch applied on top of the one that is committing
+        self._committing: list[Outcome] = []
+        self._commit: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._reopens_at = 0
+        self._last_at = Nanos(0)
+        self.phase = Phase.STARTING
+        self.seq = Seq(0)  # the last committed
+
+    @property
+    def epoch(self) -> int:
+        return self._store.epoch
+
+    def listen(self, listener: Listener) -> None:
+        """Add a listener; listeners hear in the order in which they were added."""
+        self._listeners.append(listener)
+
+    async def online(self) -> None:
+        """Wait until commands are taken."""
+        await self._online.wait()
+
+    def send(self, command: Command, *, actor: str, reply: Reply) -> None:
+        """Put a command into the inbox. `reply` is called exactly once, before any listener hears of it.
+
+        Raises Busy or Unavailable at once: the command was not taken then.
+        """
+        if self.phase is not Phase.ONLINE or self._stopping:
+            raise Unavailable(f"the engine is {self.phase}")
+        if len(self._inbox) >= self._inbox_max:
+            raise Busy("the inbox is full")
+        now = Nanos(self._clock())
+        if now < self._reopens_at and isinstance(command, PlaceOrder | AmendOrder):
+            raise MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
+        self._inbox.append(Request(command, actor, reply, now))
+        self._wake.set()
+
+    async def submit(self, command: Command, *, actor: str) -> Answer:
+        """Send a command and wait for its answer. Raises the MarketError that refused it."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def reply(told: Answer | MarketError) -> None:
+            if future.done():  # the client may have gone; its order stands
+                return
+            if isinstance(told, MarketError):
+                future.set_exception(told)
+            else:
+                future.set_result(told)
+
+        self.send(command, actor=actor, reply=reply)
+        return await future
+
+    def stop(self) -> None:
+        """Take no more commands, finish what is in the inbox, then let `run` return."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take the lease, rebuild, serve; rebuild after every failure. LeaseLost when another engine took over."""
+        try:
+            await self._store.open()
+            await self._start(reopen=False)
+            while not self._stopping or self._inbox or self._applied or self._committing:
+                try:
+                    await self._serve()
+                except (NotCommitted, Doubtful) as error:
+                    await self._recover_from(error)
+        finally:
+            self.phase = Phase.STOPPED
+            self._online.clear()
+            if self._commit is not None:  # never cancelled: it may be just past its COMMIT
+                await asyncio.wait({self._commit}, timeout=self._resolve_timeout_s)
+            self._tell_all(Unavailable("the engine has stopped"), self._take_inbox())
+            self._tell_unknown()
+            await self._store.close()
+
+    async def _start(self, *, reopen: bool) -> None:
+        await self._rebuild()
+        self._reopens_at = self._clock() + self._reopen_ns if reopen else 0
+        self.phase = Phase.ONLINE
+        self._online.set()
+        log.info("engine_online epoch=%d seq=%d", self._store.epoch, self.seq)
+
+    async def _serve(self) -> None:
+        """Apply what waits; whenever nothing is committing, commit what was applied. Returns when stopped and empty."""
+        while True:
+            if self._commit is not None and self._commit.done():
+                commit, self._commit = self._commit, None
+                commit.result()  # raises what the commit raised
+            if len(self._applied) < self._batch_max:
+                self._apply_inbox(self._batch_max - len(self._applied))
+            if self._commit is None and self._applied:
+                self._committing, self._applied = self._applied, []
+                self._commit = asyncio.create_task(self._commit_batch())
+                self._commit.add_done_callback(lambda _: self._wake.set())
+            if self._stopping and not self._inbox and self._commit is None:
+                return
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until a command arrives, a commit ends or an order expires."""
+        self._wake.clear()
+        if self._inbox and len(self._applied) < self._batch_max:
+            return
+        expiry = self._venue.next_expiry()
+        timeout = None if expiry is None or self._stopping else max((expiry - self._clock()) / 1e9, 0.001)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        self._expire_due()
+
+    def _expire_due(self) -> None:
+        expiry = self._venue.next_expiry()
+        if expiry is not None and expiry <= self._clock() and not self._stopping:
+            now = Nanos(self._clock())
+            self._inbox.append(Request(ExpireOrders(), ENGINE_ACTOR, _nobody_waits, now))
+
+    def _apply_inbox(self, limit: int) -> None:
+        if self._metrics is not None:
+            self._metrics.set_inbox(len(self._inbox))
+        for _ in range(min(limit, len(self._inbox))):
+            self._applied.append(self._apply(self._inbox.popleft()))
+
+    def _apply(self, request: Request) -> Outcome:
+        """Carry out one command in memory. An exception that is no MarketError is our bug and stops the engine."""
+        seq = Seq(self._venue.seq + 1)
+        at = self._last_at = Nanos(max(self._clock(), self._last_at))
+        try:
+            applied = self._venue.apply(seq, at, request.command)
+        except MarketError as refusal:
+            return Outcome(request, refusal, None)
+        answer = Answer(self._venue.seq, at, applied.result)
+        if not applied.events:
+            return Outcome(request, answer, None)
+        entry = LogEntry(
+            seq=seq,
+            at=at,
+            actor=request.actor,
+            command=request.command,
+            events=applied.events,
+            result=applied.result,
+        )
+        return Outcome(request, answer, entry)
+
+    async def _commit_batch(self) -> None:
+        """Make the batch durable, then release it. A batch of refusals alone has nothing to commit."""
+        entries = [outcome.entry for outcome in self._committing if outcome.entry is not None]
+        if entries:
+            began = self._clock()
+            await self._store.commit(entries)
+            if self._metrics is not None:
+                self._metrics.observe_batch(len(entries), (self._clock() - began) / 1e9)
+        self._release()
+
+    def _release(self) -> None:
+        """Tell everybody, in sequence order: first who asked, then who listens."""
+        released, self._committing = self._committing, []
+        for outcome in released:
+            self._tell(outcome.request, outcome.told)
+            if outcome.entry is not None:
+                self.seq = outcome.entry.seq
+                for listener in self._listeners:
+                    listener.on_entry(outcome.entry)
+        for listener in self._listeners:
+            listener.on_batch_end()
+
+    def _tell(self, request: Request, told: Answer | MarketError) -> None:
+        if self._metrics is not None:
+            self._metrics.observe_ack((self._clock() - request.received_at) / 1e9)
+        try:
+            request.reply(told)
+        except Exception:
+            # A client that left in the middle is no reason to stop the market.
+            log.exception("reply_failed")
+
+    def _tell_all(self, told: MarketError, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._tell(request, told)
+
+    def _take_inbox(self) -> list[Request]:
+        waiting = list(self._inbox)
+        self._inbox.clear()
+        return waiting
+
+    async def _recover_from(self, error: NotCommitted | Doubtful) -> None:
+        """Recover until it succeeds: the database may fail again while the engine gets up."""
+        failure: NotCommitted | Doubtful | None = error
+        while failure is not None:
+            try:
+                await self._recover(failure)
+                failure = None
+            except (NotCommitted, Doubtful) as again:
+                failure = again
+
+    async def _recover(self, error: NotCommitted | Doubtful) -> None:
+        """Fail-stop: forget memory, learn what became of the batch, tell the waiting, rebuild, reopen."""
+        log.error("settlement_failed error=%s detail=%s", type(error).__name__, error)
+        self.phase = Phase.RECOVERING
+        self._online.clear()
+        behind = [outcome.request for outcome in self._applied]
+        self._applied = []
+        self._tell_all(self._not_executed(), [*behind, *self._take_inbox()])
+        committed = await self._resolve()
+        seqs = [outcome.entry.seq for outcome in self._committing if outcome.entry is not None]
+        if seqs and committed >= seqs[-1]:
+            self._release()
+        failed, self._committing = self._committing, []
+        if isinstance(error, NotCommitted) and error.permanent:
+            await self._try_one_by_one([outcome.request for outcome in failed])
+        else:
+            self._tell_all(self._not_executed(), [outcome.request for outcome in failed])
+        await self._start(reopen=True)
+
+    async def _resolve(self) -> Seq:
+        """Ask until the database answers. Clients that wait too long are told `unknown`, never a false refusal."""
+        asking = asyncio.create_task(self._ask_forever())
+        done, _ = await asyncio.wait({asking}, timeout=self._resolve_timeout_s)
+        if not done:
+            self._tell_unknown()
+        return await asking
+
+    async def _ask_forever(self) -> Seq:
+        delay_s = 0.1
+        while True:
+            try:
+                return await self._store.resolve()
+            except (OSError, Doubtful) as error:
+                log.error("settlement_unreachable error=%s", error)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 5.0)
+
+    def _tell_unknown(self) -> None:
+        """Let those go whose batch is in doubt, and those behind it who were never sent."""
+        waiting = [outcome.request for outcome in self._committing]
+        behind = [outcome.request for outcome in self._applied]
+        self._committing, self._applied = [], []
+        self._tell_all(OutcomeUnknown("it is not known yet whether the command was executed"), waiting)
+        self._tell_all(Unavailable("the command was not executed"), behind)
+
+    async def _try_one_by_one(self, suspects: list[Request]) -> None:
+        """A batch that breaks a constraint again, command by command: the one that is refused goes to quarantine."""
+        await self._rebuild()
+        for i, request in enumerate(suspects):
+            outcome = self._apply(request)
+            self._committing = [outcome]
+            try:
+                await self._commit_batch()
+            except Doubtful:
+                self._tell_all(self._not_executed(), suspects[i + 1 :])
+                raise
+            except NotCommitted as error:
+                self._committing = []
+                if outcome.entry is not None:
+                    log.error("command_quarantined seq=%d error=%s", outcome.entry.seq, error)
+                    await self._store.quarantine(outcome.entry, str(error))
+                self._tell(request, Unavailable("the ledger refused the command: it was set aside"))
+                await self._rebuild()
+
+    async def _rebuild(self) -> None:
+        self._venue = await self._store.recover()
+        self.seq = self._venue.seq
+        events = self._venue.snapshot()
+        for listener in self._listeners:
+            listener.on_snapshot(self._store.epoch, self.seq, events)
+
+    @staticmethod
+    def _not_executed() -> Unavailable:
+        return Unavailable("the engine is recovering: the command was not executed")
+
+
+def _nobody_waits(_told: Answer | MarketError) -> None:
+    """The reply of commands that the engine sends to itself."""

@@ -1,7 +1,7 @@
 """The rules of a market as data: what one loan's book admits. `OPEN` is the shipped default.
 
-Field names are those of the API (PROTOCOL, rulebook fields); units are integers here: prices and percents in basis points,
-rates in millionths, money and face in minor units.
+Field names are those of the API; units are integers here: prices and percents in basis points, rates in millionths,
+money and face in minor units.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class FeeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rulebook:
-    """collar_bp: how far from the reference price (last trade, else par) an order may be, in basis points of the reference.
+    """collar_bp: how far an order may be from the reference price (last trade, else par), in basis points of it.
 
     max_open_orders: per account over the whole market.
     """

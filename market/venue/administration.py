@@ -1,0 +1,305 @@
+"""Commands of the operator and the calendar: accounts, cash, loans, halts, modes, the business day.
+
+Each is idempotent where the contract says so: a repeat with the same content changes nothing and says `duplicate`,
+the same id with other content is refused.
+"""
+
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+
+from market.claims.loan import LIVE_STATUSES, LoanStatus
+from market.claims.schedule import schedule_of
+from market.commands import (
+    AccountKind,
+    CancelAll,
+    Deposit,
+    Done,
+    ExpireOrders,
+    FreezeAccount,
+    HaltLoan,
+    IssueFace,
+    OpenAccount,
+    OpenMarket,
+    RegisterLoan,
+    RollDay,
+    SetMode,
+    Withdraw,
+)
+from market.errors import (
+    DuplicateId,
+    InsufficientFunds,
+    InvalidArguments,
+    InvalidQuantity,
+    LoanClosed,
+    NotEligible,
+    RuleViolation,
+)
+from market.events import CustodyMoved, ExecType
+from market.ids import Face
+from market.orderbook.book import OrderBook
+from market.orderbook.order import CancelReason, OrderStatus, Side, TimeInForce
+from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, Unit
+from market.venue import trading
+from market.venue.amounts import principal_of
+from market.venue.changes import Changes
+from market.venue.state import PAR, Account, Loan, State
+
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+LOAN_ID = re.compile(r"[A-Z0-9._-]{1,32}")
+CURRENCY = re.compile(r"[A-Z]{3}")
+RESERVED_ACCOUNTS = frozenset({CUSTODY, ISSUE})
+
+
+def open_market(state: State, command: OpenMarket, changes: Changes) -> Done:
+    if state.business_date is not None:
+        return Done(duplicate=True)
+    state.business_date = command.business_date
+    changes.market_changed = True
+    return Done()
+
+
+def open_account(state: State, command: OpenAccount, changes: Changes) -> Done:
+    _require(ACCOUNT_ID.fullmatch(command.account_id), "account_id", "1 to 32 of A-Z a-z 0-9 . _ -")
+    _require(command.account_id not in RESERVED_ACCOUNTS, "account_id", "the ledger's own accounts can't be opened")
+    digest = trading.content_digest(_without_reason(command))
+    if (present := state.accounts.get(command.account_id)) is not None:
+        return _repeat(present.digest, digest, "account_id")
+    account = Account(
+        account_id=command.account_id,
+        kind=command.kind,
+        name=command.name,
+        owner_group=command.owner_group,
+        risk_class=command.risk_class,
+        digest=digest,
+    )
+    state.accounts[account.account_id] = account
+    changes.account(account)
+    return Done()
+
+
+def freeze_account(state: State, command: FreezeAccount, changes: Changes) -> Done:
+    """A frozen account may only cancel; its open orders are cancelled at once."""
+    account = state.account(command.account_id)
+    if account.frozen is command.frozen:
+        return Done(duplicate=True)
+    account.frozen = command.frozen
+    changes.account(account)
+    if account.frozen:
+        every_order = CancelAll(account_id=account.account_id, cause=CancelReason.ADMIN)
+        trading.cancel_all(state, every_order, changes)
+    return Done()
+
+
+def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Done:
+    """Book what the custodian confirmed. A withdrawal takes only what no order holds."""
+    _require(CURRENCY.fullmatch(command.currency), "currency", "an ISO 4217 code")
+    _require(1 <= len(command.custody_ref) <= 128, "custody_ref", "1 to 128 characters")
+    _require(command.amount > 0, "amount", "more than 0")
+    digest = trading.content_digest(_without_reason(command))
+    if (done := state.custody.get(command.custody_ref)) is not None:
+        return _repeat(done.digest, digest, "custody_ref")
+    account, currency = state.account(command.account_id), command.currency
+    is_deposit = isinstance(command, Deposit)
+    if is_deposit and account.kind is AccountKind.HOUSE:
+        raise NotEligible("a house account holds fees only", field="account_id")
+    available = account.available_cash(currency)
+    if not is_deposit and available < command.amount:
+        raise InsufficientFunds("available cash is less", field="amount", have=available, need=command.amount)
+    kind, leg = (EntryKind.DEPOSIT, Leg.DEPOSIT) if is_deposit else (EntryKind.WITHDRAWAL, Leg.WITHDRAWAL)
+    amount = command.amount if is_deposit else -command.amount
+    account.cash[currency].total += amount
+    state.custody_totals[currency] += amount
+    moved = CustodyMoved(
+        custody_ref=command.custody_ref,
+        account_id=account.account_id,
+        currency=currency,
+        amount=amount,
+        digest=digest,
+    )
+    state.custody[command.custody_ref] = moved
+    changes.facts.append(moved)
+    changes.post(
+        kind,
+        command.custody_ref,
+        Posting(account.account_id, Unit.CASH, currency, leg, amount),
+        Posting(CUSTODY, Unit.CASH, currency, leg, -amount),
+    )
+    changes.cash(account, currency)
+    return Done()
+
+
+def register_loan(state: State, command: RegisterLoan, changes: Changes) -> Done:
+    terms = command.terms
+    _require(LOAN_ID.fullmatch(terms.loan_id), "loan_id", "1 to 32 of A-Z 0-9 . _ -")
+    digest = trading.content_digest(_without_reason(command))
+    if (present := state.loans.get(terms.loan_id)) is not None:
+        return _repeat(present.digest, digest, "loan_id")
+    _check_terms(state, command)
+    loan = Loan(
+        terms=terms,
+        digest=digest,
+        status=command.status,
+        outstanding=terms.outstanding_at_registration,
+        issued=Face(0),
+        schedule=schedule_of(terms),
+        rulebook=state.rulebooks[command.rulebook],
+        book=OrderBook(terms.loan_id),
+    )
+    state.loans[terms.loan_id] = loan
+    changes.loan(loan)
+    if command.issued_face:
+        _issue(state, loan, command.issued_face, changes)
+    return Done()
+
+
+def issue_face(state: State, command: IssueFace, changes: Changes) -> Done:
+    loan = state.loan(command.loan_id)
+    if loan.status not in LIVE_STATUSES:
+        raise LoanClosed(f"loan {command.loan_id} is {loan.status}", loan_status=loan.status)
+    if command.face <= 0:
+        raise InvalidQuantity("the face must be positive", field="face")
+    room = loan.terms.original_principal - loan.issued
+    if command.face > room:
+        raise RuleViolation(f"only {room / 100:.2f} can still be issued", field="face", rule="balance_coefficient")
+    _issue(state, loan, command.face, changes)
+    return Done()
+
+
+def halt_loan(state: State, command: HaltLoan, changes: Changes) -> Done:
+    """Resting orders keep their place: suspended while the halt lasts, as they were after it."""
+    loan = state.loan(command.loan_id)
+    if (loan.halt_reason is not None) is command.halted:
+        return Done(duplicate=True)
+    loan.halt_reason = (command.reason or "halted") if command.halted else None
+    changes.loan(loan)
+    for order in [*loan.book.orders(Side.BUY), *loan.book.orders(Side.SELL)]:
+        if command.halted:
+            order.status = OrderStatus.SUSPENDED
+            changes.execution(order, ExecType.SUSPENDED)
+        else:
+            order.status = OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.NEW
+            changes.execution(order, ExecType.RESTATED)
+    return Done()
+
+
+def set_mode(state: State, command: SetMode, changes: Changes) -> Done:
+    if state.mode is command.mode:
+        return Done(duplicate=True)
+    state.mode = command.mode
+    changes.market_changed = True
+    return Done()
+
+
+def roll_day(state: State, command: RollDay, changes: Changes) -> Done:
+    if command.to <= state.today:
+        raise InvalidArguments(f"the business date is {state.today} and only moves forward", field="to")
+    changes.market_changed = True
+    while state.today < command.to:
+        _roll_one_day(state, state.today + timedelta(days=1), changes)
+    return Done()
+
+
+def expire_orders(state: State, _command: ExpireOrders, changes: Changes) -> Done:
+    """End every good-till-date order whose time has come."""
+    while state.expiries and state.expiries[0][0] <= changes.at:
+        _, order_id = state.expiries[0]
+        trading.end(state, state.orders[order_id], OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
+    return Done()
+
+
+def _roll_one_day(state: State, day: date, changes: Changes) -> None:
+    """Day orders of the day before expire; then each loan is looked at as of `day`: status, accrued, holds, floor.
+
+    Loans go by id, orders by age, so that a rebuilt venue does it in the same order.
+    """
+    day_orders = [order for order in state.orders.values() if order.time_in_force is TimeInForce.DAY]
+    trading.end_all(state, day_orders, OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
+    state.business_date = day
+    for loan_id in sorted(state.loans):
+        loan = state.loans[loan_id]
+        loan.day = None
+        status = _status_on(loan, day)
+        if status is not loan.status:
+            loan.status = status
+            changes.loan(loan)
+    for order in sorted(state.orders.values(), key=trading.by_age):
+        loan = state.loans[order.loan_id]
+        cap = loan.on(day).price_cap
+        if cap is not None and order.price > cap:
+            trading.end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
+        else:
+            trading.rehold(state, order, changes)
+
+
+def _status_on(loan: Loan, day: date) -> LoanStatus:
+    """Grace from the day after an unpaid due date, late after the grace days; default comes by event only."""
+    row = loan.next_instalment
+    if row is None or loan.status not in (LoanStatus.CURRENT, LoanStatus.GRACE):
+        return loan.status
+    days_past_due = (day - row.due_date).days
+    if days_past_due <= 0:
+        return loan.status
+    return LoanStatus.LATE if days_past_due > loan.rulebook.grace_days else LoanStatus.GRACE
+
+
+def _check_terms(state: State, command: RegisterLoan) -> None:
+    terms = command.terms
+    originator = state.account(terms.originator)
+    _require(originator.kind is AccountKind.ORIGINATOR, "originator", "an account of kind originator")
+    _require(CURRENCY.fullmatch(terms.currency), "currency", "an ISO 4217 code")
+    _require(terms.original_principal > 0, "original_principal", "more than 0")
+    _require(
+        0 <= terms.outstanding_at_registration <= terms.original_principal,
+        "outstanding_principal",
+        "0 to the original principal",
+    )
+    _require(0 <= terms.annual_rate_ppm <= 10_000_000, "annual_rate", "0 to 10")
+    _require(1 <= terms.term_months <= 1_200, "term_months", "1 to 1200")
+    _require(
+        1 <= terms.months_per_period <= terms.term_months and terms.term_months % terms.months_per_period == 0,
+        "months_per_period",
+        "a divisor of the term",
+    )
+    _require(terms.first_due_date > terms.issue_date, "first_due_date", "after the issue date")
+    _require(command.rulebook in state.rulebooks, "rulebook", f"one of {', '.join(sorted(state.rulebooks))}")
+    is_live = command.status in LIVE_STATUSES
+    _require(terms.outstanding_at_registration > 0 or not is_live, "outstanding_principal", "more than 0 while live")
+    if command.issued_face < 0:
+        raise InvalidQuantity("the issued face can't be negative", field="issued_face")
+    if command.issued_face > terms.original_principal:
+        raise RuleViolation("more face than principal", field="issued_face", rule="balance_coefficient")
+
+
+def _issue(state: State, loan: Loan, face: Face, changes: Changes) -> None:
+    """New face belongs to the originator, at a cost of par on what is outstanding."""
+    terms = loan.terms
+    originator = state.accounts[terms.originator]
+    claim = originator.claims[terms.loan_id]
+    claim.total += face
+    claim.cost += principal_of(loan, face, PAR)
+    loan.issued = Face(loan.issued + face)
+    changes.loan(loan)
+    changes.claim(originator, terms.loan_id)
+    changes.post(
+        EntryKind.ISSUANCE,
+        terms.loan_id,
+        Posting(originator.account_id, Unit.FACE, terms.loan_id, Leg.ISSUANCE, face),
+        Posting(ISSUE, Unit.FACE, terms.loan_id, Leg.ISSUANCE, -face),
+    )
+
+
+def _repeat(before: bytes, now: bytes, field: str) -> Done:
+    if before != now:
+        raise DuplicateId(f"this {field} was used before with other content", field=field)
+    return Done(duplicate=True)
+
+
+def _require(holds: object, field: str, what: str) -> None:
+    if not holds:
+        raise InvalidArguments(f"{field} must be {what}", field=field)
+
+
+def _without_reason(command: OpenAccount | Deposit | Withdraw | RegisterLoan) -> object:
+    """The reason is a remark, not content: a retry may word it anew."""
+    return replace(command, reason=None)

@@ -1,0 +1,118 @@
+"""May this order enter the book? Each rule refuses with its own error and changes nothing.
+
+The order of the checks is part of the contract (PROTOCOL, "Which code"): loan, mode, price, quantity, rulebook,
+eligibility; holdings, funds and what the book says follow in trading.py.
+"""
+
+from market.claims.loan import LIVE_STATUSES
+from market.commands import AccountKind, Mode
+from market.errors import (
+    AccountFrozen,
+    BelowMinimum,
+    InvalidPrice,
+    InvalidQuantity,
+    LoanClosed,
+    LoanHalted,
+    MarketMode,
+    NotEligible,
+    NotTransferable,
+    PriceOutOfBand,
+    RuleViolation,
+    YieldFloor,
+)
+from market.ids import Face, PriceBp
+from market.money import div_up
+from market.orderbook.order import Side
+from market.venue.amounts import principal_of
+from market.venue.state import PAR, Account, Loan, State
+
+
+def check_account(account: Account) -> None:
+    if account.frozen:
+        raise AccountFrozen(f"account {account.account_id} is frozen")
+
+
+def check_loan(loan: Loan) -> None:
+    if loan.status not in LIVE_STATUSES:
+        raise LoanClosed(f"loan {loan.terms.loan_id} is {loan.status}", loan_status=loan.status)
+    if loan.halt_reason is not None:
+        raise LoanHalted(f"trading is halted: {loan.halt_reason}", reason=loan.halt_reason)
+    if not loan.terms.transferable:
+        raise NotTransferable(f"claims on {loan.terms.loan_id} can't be assigned")
+
+
+def check_mode(mode: Mode, *, post_only: bool) -> None:
+    if mode is Mode.OPEN or (mode is Mode.POST_ONLY and post_only):
+        return
+    raise MarketMode(f"the market is in {mode} mode", mode=mode)
+
+
+def check_price(loan: Loan, price: PriceBp) -> None:
+    rules = loan.rulebook
+    if price <= 0 or price % rules.tick:
+        raise InvalidPrice(f"the price must be a positive multiple of the tick, {rules.tick} bp", field="limit_price")
+    lowest, highest = price_bounds(loan)
+    if not lowest <= price <= highest:
+        bounds = f"{lowest / 100:.2f} to {highest / 100:.2f}"
+        raise PriceOutOfBand(f"the price must be within {bounds}", field="limit_price")
+
+
+def price_bounds(loan: Loan) -> tuple[PriceBp, PriceBp]:
+    """Return the lowest and highest price admitted now: band and collar, both inclusive, on tick."""
+    rules, reference = loan.rulebook, loan.reference_price
+    lowest = max(div_up(reference * (PAR - rules.collar_bp), PAR), rules.price_min)
+    highest = min(reference * (PAR + rules.collar_bp) // PAR, rules.price_max)
+    return PriceBp(div_up(lowest, rules.tick) * rules.tick), PriceBp(highest // rules.tick * rules.tick)
+
+
+def market_limit(loan: Loan, state: State, side: Side) -> PriceBp:
+    """Return the limit that a market order gets: the collar, and for a buyer never below the yield floor."""
+    lowest, highest = price_bounds(loan)
+    if side is Side.SELL:
+        return lowest
+    cap = loan.on(state.today).price_cap
+    return highest if cap is None else min(highest, PriceBp(cap // loan.rulebook.tick * loan.rulebook.tick))
+
+
+def check_quantity(loan: Loan, quantity: Face, price: PriceBp) -> None:
+    rules = loan.rulebook
+    if quantity <= 0 or quantity % rules.lot:
+        raise InvalidQuantity("the quantity must be a positive multiple of the lot", field="order_qty")
+    if quantity < rules.min_face:
+        raise BelowMinimum("the quantity is below the minimum face", field="order_qty", need=rules.min_face)
+    if principal_of(loan, quantity, price) < rules.min_consideration:
+        raise BelowMinimum("the consideration would round below the minimum", field="order_qty")
+
+
+def check_parts(loan: Loan, quantity: Face, *, min_quantity: Face | None, display_quantity: Face | None) -> None:
+    """Minimum and displayed quantity: whole lots, not above the order, and no iceberg whose tip is dust."""
+    lot, min_face = loan.rulebook.lot, loan.rulebook.min_face
+    for field, part, least in (("min_qty", min_quantity, lot), ("display_qty", display_quantity, min_face)):
+        if part is not None and (part < least or part % lot or part > quantity):
+            raise InvalidQuantity(
+                f"{field} must be whole lots, at least {least / 100:.2f}, at most the quantity", field=field
+            )
+
+
+def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
+    rules = loan.rulebook
+    if loan.status not in rules.tradable_statuses:
+        raise RuleViolation(f"a {loan.status} loan does not trade under {rules.name}", rule="tradable_statuses")
+    if price > PAR and not rules.premium_allowed:
+        raise RuleViolation("no premium is allowed", field="limit_price", rule="premium_allowed")
+    if rules.max_discount_bp is not None and PAR - price > rules.max_discount_bp:
+        raise RuleViolation("the discount is too large", field="limit_price", rule="max_discount_pct")
+    cap = loan.on(state.today).price_cap
+    if cap is not None and price > cap:
+        highest = f"{max(cap, 0) / 100:.2f}"
+        raise YieldFloor(f"above {highest} a buyer would yield less than the floor", field="limit_price")
+
+
+def check_open_orders(loan: Loan, account: Account) -> None:
+    if len(account.orders) >= loan.rulebook.max_open_orders:
+        raise RuleViolation("too many open orders", rule="max_open_orders")
+
+
+def check_eligibility(account: Account, side: Side) -> None:
+    if account.kind is AccountKind.HOUSE and side is Side.BUY:
+        raise NotEligible("a house account holds fees only and can never buy")

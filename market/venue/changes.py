@@ -1,0 +1,192 @@
+"""What one command changed, collected while it is carried out and turned into events at its end.
+
+Touched balances, books and loans are named once and described by their final, absolute values; execution rows of one
+account are grouped into messages so that no message mixes trades with anything else.
+"""
+
+from dataclasses import replace
+from itertools import count
+
+from market.commands import Command
+from market.errors import InvariantViolation
+from market.events import (
+    AccountChanged,
+    BookChanged,
+    CashChanged,
+    ClaimChanged,
+    Event,
+    ExecType,
+    Executed,
+    ExecutionRow,
+    Fill,
+    HoldChanged,
+    MarketChanged,
+    OrderState,
+    Posted,
+)
+from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, Seq
+from market.orderbook.order import CancelReason, Order
+from market.settlement.journal import EntryKind, JournalEntry, Posting
+from market.venue.state import Account, Loan, State
+
+
+class Changes:
+    """Collects the events of one command. `numbers` gives ever-growing ids within it: priorities and entry ids."""
+
+    def __init__(self, state: State, seq: Seq, at: Nanos, command: Command) -> None:
+        self.state = state
+        self.seq = seq
+        self.at = at
+        self.command = command
+        self.numbers = count(seq << 20)
+        self.facts: list[Event] = []  # trades, postings and the like, in order
+        self._exec_ids = count(1)
+        self._messages: list[tuple[Account, bool, list[ExecutionRow]]] = []
+        self._open_message: dict[AccountId, tuple[bool, list[ExecutionRow]]] = {}
+        self._cash: dict[tuple[AccountId, Currency], None] = {}  # dicts as ordered sets
+        self._claims: dict[tuple[AccountId, LoanId], None] = {}
+        self._holds: dict[int, Order] = {}
+        self._books: dict[LoanId, Loan] = {}
+        self._loans: dict[LoanId, Loan] = {}
+        self._accounts: dict[AccountId, Account] = {}
+        self.market_changed = False
+
+    def execution(
+        self, order: Order, exec_type: ExecType, *, fill: Fill | None = None, reason: CancelReason | None = None
+    ) -> None:
+        order.exec_id = f"E{self.seq}-{next(self._exec_ids)}"
+        state = order_state(order, self.state.loans[order.loan_id].terms.currency, reason)
+        row = ExecutionRow(exec_id=order.exec_id, exec_type=exec_type, order=state, fill=fill)
+        is_trade = fill is not None
+        message = self._open_message.get(order.account_id)
+        if message is None or message[0] is not is_trade:
+            message = self._open_message[order.account_id] = (is_trade, [])
+            self._messages.append((self.state.accounts[order.account_id], *message))
+        message[1].append(row)
+
+    def refresh(self, order: Order) -> None:
+        """Let the order's last row tell how it rests now: what it holds and shows is known only after matching."""
+        currency = self.state.loans[order.loan_id].terms.currency
+        for account, _, rows in reversed(self._messages):
+            if account.account_id != order.account_id:
+                continue
+            for i in range(len(rows) - 1, -1, -1):
+                if rows[i].order.order_id == order.order_id:
+                    rows[i] = replace(rows[i], order=order_state(order, currency))
+                    return
+        raise InvariantViolation(f"order {order.order_id} has no row to refresh")
+
+    def post(self, kind: EntryKind, reference: str, *postings: Posting) -> None:
+        """Record a movement; legs of amount zero say nothing and are left out."""
+        legs = tuple(posting for posting in postings if posting.amount)
+        self.facts.append(Posted(entry=JournalEntry(next(self.numbers), kind, reference, legs)))
+
+    def cash(self, account: Account, currency: Currency) -> None:
+        self._cash[account.account_id, currency] = None
+
+    def claim(self, account: Account, loan_id: LoanId) -> None:
+        self._claims[account.account_id, loan_id] = None
+
+    def hold(self, order: Order) -> None:
+        self._holds[order.order_id] = order
+
+    def book(self, loan: Loan) -> None:
+        self._books[loan.terms.loan_id] = loan
+
+    def loan(self, loan: Loan) -> None:
+        self._loans[loan.terms.loan_id] = loan
+
+    def account(self, account: Account) -> None:
+        self._accounts[account.account_id] = account
+
+    def events(self) -> tuple[Event, ...]:
+        """Return everything, private before public: executions, facts, balances, then books and loans."""
+        events: list[Event] = []
+        for account, _, rows in self._messages:
+            account.exec_seq += 1
+            events.append(Executed(account_id=account.account_id, sequence=account.exec_seq, rows=tuple(rows)))
+        events += self.facts
+        for order in self._holds.values():
+            events.append(HoldChanged(order_id=order.order_id, account_id=order.account_id, hold=order.hold))
+        for account in self._accounts.values():
+            events.append(account_changed(account))
+        accounts = self.state.accounts
+        for account_id, currency in self._cash:
+            events.append(cash_changed(accounts[account_id], currency))
+        for account_id, loan_id in self._claims:
+            events.append(claim_changed(accounts[account_id], loan_id))
+        for loan in self._loans.values():
+            events.append(loan.changed())
+        for loan_id, loan in self._books.items():
+            if changes := loan.book.take_changes():
+                events.append(BookChanged(loan_id=loan_id, changes=tuple(changes)))
+        if self.market_changed:
+            events.append(MarketChanged(mode=self.state.mode, business_date=self.state.today))
+        return tuple(events)
+
+
+def account_changed(account: Account) -> AccountChanged:
+    return AccountChanged(
+        account_id=account.account_id,
+        kind=account.kind,
+        name=account.name,
+        owner_group=account.owner_group,
+        risk_class=account.risk_class,
+        frozen=account.frozen,
+        exec_seq=account.exec_seq,
+        digest=account.digest,
+    )
+
+
+def cash_changed(account: Account, currency: Currency) -> CashChanged:
+    cash = account.cash[currency]
+    return CashChanged(account_id=account.account_id, currency=currency, total=Minor(cash.total), held=Minor(cash.held))
+
+
+def claim_changed(account: Account, loan_id: LoanId) -> ClaimChanged:
+    claim = account.claims[loan_id]
+    return ClaimChanged(
+        account_id=account.account_id,
+        loan_id=loan_id,
+        total=Face(claim.total),
+        held=Face(claim.held),
+        cost=Minor(claim.cost),
+        realised=claim.realised,
+    )
+
+
+def order_state(order: Order, currency: Currency, reason: CancelReason | None = None) -> OrderState:
+    return OrderState(
+        order_id=order.order_id,
+        account_id=order.account_id,
+        owner=order.owner,
+        loan_id=order.loan_id,
+        currency=currency,
+        client_order_id=order.client_order_id,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        expire_at=order.expire_at,
+        price=order.price,
+        quantity=order.quantity,
+        filled=order.filled,
+        leaves=order.leaves,
+        shown=order.shown,
+        cum_cost=order.cum_cost,
+        hold=order.hold,
+        post_only=order.post_only,
+        min_quantity=order.min_quantity,
+        display_quantity=order.display_quantity,
+        stp=order.stp,
+        cancel_on_disconnect=order.cancel_on_disconnect,
+        cancel_on_payment=order.cancel_on_payment,
+        cancel_on_reschedule=order.cancel_on_reschedule,
+        session=order.session,
+        tag=order.tag,
+        status=order.status,
+        cancel_reason=reason,
+        version=order.version,
+        priority=order.priority,
+        created_at=order.created_at,
+        exec_id=order.exec_id,
+    )

@@ -1,0 +1,227 @@
+"""All that the venue knows, in memory: accounts, loans, open orders, first answers. Only venue/ changes it.
+
+Invariants: held <= total everywhere; held == Σ holds of the account's open orders; Σ cash of a currency == custody;
+Σ face of a loan's holders == issued. `check_invariants` recomputes each from its parts.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+
+from sortedcontainers import SortedSet
+
+from market.claims.accrual import NOTHING_ACCRUED, Accrued, accrued, full_period
+from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES, LoanStatus, LoanTerms
+from market.claims.schedule import Instalment, Schedule
+from market.claims.yields import price_for_yield, remaining_flows
+from market.commands import AccountKind, Mode
+from market.errors import InvariantViolation, UnknownAccount, UnknownLoan
+from market.events import CustodyMoved, LoanChanged, OrderAccepted
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, TradeId
+from market.orderbook.book import OrderBook
+from market.orderbook.order import Order, Side
+from market.venue.rulebook import SHIPPED, Rulebook
+
+PAR = PriceBp(10_000)
+
+
+@dataclass(slots=True)
+class Cash:
+    total: int = 0
+    held: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.total - self.held
+
+
+@dataclass(slots=True)
+class Claim:
+    """Original face of one loan. cost: clean amount paid for what is held; realised: result of what was sold."""
+
+    total: int = 0
+    held: int = 0
+    cost: int = 0
+    realised: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.total - self.held
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    account_id: AccountId
+    kind: AccountKind
+    name: str
+    owner_group: str | None
+    risk_class: str | None
+    digest: bytes
+    frozen: bool = False
+    exec_seq: int = 0
+    cash: defaultdict[Currency, Cash] = field(default_factory=lambda: defaultdict(Cash))
+    claims: defaultdict[LoanId, Claim] = field(default_factory=lambda: defaultdict(Claim))
+    orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones
+    first_answers: dict[ClientOrderId, OrderAccepted] = field(default_factory=dict)
+
+    def available_cash(self, currency: Currency) -> int:
+        """What no order holds; asking leaves no entry behind."""
+        return self.cash[currency].available if currency in self.cash else 0
+
+    def available_face(self, loan_id: LoanId) -> int:
+        return self.claims[loan_id].available if loan_id in self.claims else 0
+
+    @property
+    def owner(self) -> str:
+        """Who must not trade with himself: the group if there is one ('/' is in no account id)."""
+        return self.account_id if self.owner_group is None else f"group/{self.owner_group}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoanDay:
+    """What a loan's accrued interest and bounds are on one business date.
+
+    bound: the most that can accrue before the next due date.  price_cap: the highest price at which a buyer still
+    yields the rulebook's floor, None without a floor or where a yield is undefined (flat loans).
+    """
+
+    accrued: Accrued
+    bound: Accrued
+    price_cap: PriceBp | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Loan:
+    terms: LoanTerms
+    digest: bytes
+    status: LoanStatus
+    outstanding: Minor
+    issued: Face
+    schedule: Schedule
+    rulebook: Rulebook
+    book: OrderBook
+    halt_reason: str | None = None
+    last_price: PriceBp | None = None
+    day: LoanDay | None = None  # cache for the business date; whatever changes status, schedule or date clears it
+
+    @property
+    def is_flat(self) -> bool:
+        return self.status in FLAT_STATUSES
+
+    @property
+    def next_instalment(self) -> Instalment | None:
+        rows = self.schedule.rows
+        return rows[self.schedule.paid] if self.schedule.paid < len(rows) else None
+
+    @property
+    def reference_price(self) -> PriceBp:
+        return self.last_price if self.last_price is not None else PAR
+
+    def on(self, business_date: date) -> LoanDay:
+        if self.day is None:
+            self.day = self._day(business_date)
+        return self.day
+
+    def _day(self, on: date) -> LoanDay:
+        row = self.next_instalment
+        if row is None or self.is_flat or self.status not in LIVE_STATUSES:
+            return LoanDay(NOTHING_ACCRUED, NOTHING_ACCRUED, None)
+        period_start = self.schedule.period_start(self.schedule.paid)
+        accrued_now = accrued(self.terms, row, period_start, self.outstanding, on, flat=False)
+        return LoanDay(accrued_now, full_period(row), self._price_cap(on, accrued_now))
+
+    def _price_cap(self, on: date, accrued_now: Accrued) -> PriceBp | None:
+        floor_ppm = self.rulebook.yield_floor_ppm
+        if floor_ppm is None or self.outstanding == 0:
+            return None
+        if floor_ppm == 0:  # exact: the dirty price may not exceed what is still to come, undiscounted
+            to_come = sum(row.payment for row in self.schedule.rows[self.schedule.paid :])
+            clean_times_denominator = to_come * accrued_now.denominator - accrued_now.numerator
+            return PriceBp(PAR * clean_times_denominator // (self.outstanding * accrued_now.denominator))
+        return price_for_yield(
+            remaining_flows(self.schedule, on),
+            floor_ppm / 1_000_000,
+            accrued=accrued_now,
+            outstanding=self.outstanding,
+            tick=self.rulebook.tick,
+            side=Side.BUY,
+        )
+
+    def changed(self) -> LoanChanged:
+        return LoanChanged(
+            terms=self.terms,
+            status=self.status,
+            outstanding=self.outstanding,
+            issued=self.issued,
+            paid=self.schedule.paid,
+            halt_reason=self.halt_reason,
+            rulebook=self.rulebook,
+            last_price=self.last_price,
+            digest=self.digest,
+        )
+
+
+@dataclass(slots=True)
+class State:
+    mode: Mode = Mode.OPEN
+    business_date: date | None = None  # None until the market was opened for the first time
+    accounts: dict[AccountId, Account] = field(default_factory=dict)
+    loans: dict[LoanId, Loan] = field(default_factory=dict)
+    orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones
+    expiries: "SortedSet" = field(default_factory=SortedSet)
+    custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
+    custody_totals: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))
+    rulebooks: dict[str, Rulebook] = field(default_factory=lambda: dict(SHIPPED))
+    last_trade_id: TradeId = TradeId(0)
+
+    @property
+    def today(self) -> date:
+        if self.business_date is None:
+            raise InvariantViolation("the market was never opened: its log must begin with OpenMarket")
+        return self.business_date
+
+    def account(self, account_id: AccountId) -> Account:
+        try:
+            return self.accounts[account_id]
+        except KeyError:
+            raise UnknownAccount(f"no account {account_id}") from None
+
+    def loan(self, loan_id: LoanId) -> Loan:
+        try:
+            return self.loans[loan_id]
+        except KeyError:
+            raise UnknownLoan(f"no loan {loan_id}", field="symbol") from None
+
+    def check_invariants(self) -> None:
+        """Recompute every sum from its parts; InvariantViolation names the first that differs. Slow: for tests."""
+        for violation in self._violations():
+            raise InvariantViolation(violation)
+
+    def _violations(self) -> Iterator[str]:
+        cash: dict[Currency, int] = defaultdict(int)
+        face: dict[LoanId, int] = defaultdict(int)
+        for account in self.accounts.values():
+            held: dict[str, int] = defaultdict(int)
+            for order in account.orders.values():
+                currency = self.loans[order.loan_id].terms.currency
+                held[currency if order.side is Side.BUY else f"face {order.loan_id}"] += order.hold
+                if order.quantity != order.filled + order.leaves or order.leaves <= 0 or order.level is None:
+                    yield f"order {order.order_id} is open but does not rest or does not add up"
+                if order.side is Side.SELL and order.hold != order.leaves:
+                    yield f"sell order {order.order_id} holds {order.hold} of {order.leaves}"
+            for currency, balance in account.cash.items():
+                cash[currency] += balance.total
+                if not 0 <= balance.held <= balance.total or balance.held != held[currency]:
+                    yield f"cash of {account.account_id} in {currency}: {balance}, orders hold {held[currency]}"
+            for loan_id, claim in account.claims.items():
+                face[loan_id] += claim.total
+                if not 0 <= claim.held <= claim.total or claim.held != held[f"face {loan_id}"]:
+                    yield f"claim of {account.account_id} in {loan_id}: {claim}"
+        for currency, total in cash.items():
+            if total != self.custody_totals[currency]:
+                yield f"accounts hold {total} {currency}, the custodian {self.custody_totals[currency]}"
+        for loan_id, loan in self.loans.items():
+            if face[loan_id] != loan.issued or loan.issued > loan.terms.original_principal:
+                yield f"holders of {loan_id} have {face[loan_id]}, issued are {loan.issued}"
+            loan.book.check_invariants()

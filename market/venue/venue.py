@@ -1,0 +1,260 @@
+"""The deterministic state machine: stamped commands in, events out. No I/O, no clock, no randomness.
+
+`apply` is all or nothing: a refused command raises a MarketError before anything has changed. The same commands in the
+same order give the same state, in any process: `state_hash` proves it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from market.claims.schedule import recast, schedule_of
+from market.commands import (
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    Command,
+    Deposit,
+    ExpireOrders,
+    FreezeAccount,
+    HaltLoan,
+    IssueFace,
+    OpenAccount,
+    OpenMarket,
+    PlaceOrder,
+    RegisterLoan,
+    Result,
+    RollDay,
+    SetMode,
+    Withdraw,
+)
+from market.errors import InvariantViolation
+from market.events import (
+    AccountChanged,
+    BookChanged,
+    CashChanged,
+    ClaimChanged,
+    CustodyMoved,
+    Event,
+    LevelChange,
+    LoanChanged,
+    MarketChanged,
+    OpenOrder,
+    OrderAccepted,
+    OrderState,
+)
+from market.ids import Nanos, Seq, TradeId
+from market.orderbook.book import OrderBook
+from market.orderbook.order import Order, Side
+from market.venue import administration, trading
+from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state
+from market.venue.state import Account, Loan, State
+
+HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
+    OpenMarket: administration.open_market,
+    OpenAccount: administration.open_account,
+    FreezeAccount: administration.freeze_account,
+    Deposit: administration.move_cash,
+    Withdraw: administration.move_cash,
+    RegisterLoan: administration.register_loan,
+    IssueFace: administration.issue_face,
+    HaltLoan: administration.halt_loan,
+    SetMode: administration.set_mode,
+    RollDay: administration.roll_day,
+    ExpireOrders: administration.expire_orders,
+    PlaceOrder: trading.place,
+    AmendOrder: trading.amend,
+    CancelOrder: trading.cancel,
+    CancelAll: trading.cancel_all,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The outcome of a command. No events: nothing changed, and the command uses up no sequence number."""
+
+    result: Result
+    events: tuple[Event, ...]
+
+
+class Venue:
+    """All books, balances and rules of one market. seq: of the last command that changed something."""
+
+    def __init__(self) -> None:
+        self.seq = Seq(0)
+        self.state = State()
+
+    def apply(self, seq: Seq, at: Nanos, command: Command) -> Applied:
+        """Carry out `command` as number `seq`, which is self.seq + 1, at time `at`, which never goes back.
+
+        Raises a MarketError if it is refused: nothing has changed then.
+        """
+        if seq != self.seq + 1:
+            raise InvariantViolation(f"command {seq} does not follow {self.seq}")
+        changes = Changes(self.state, seq, at, command)
+        result = HANDLERS[type(command)](self.state, command, changes)
+        events = changes.events()
+        if events:
+            self.seq = seq
+        return Applied(result, events)
+
+    def next_expiry(self) -> Nanos | None:
+        """When the next good-till-date order ends: the moment to send ExpireOrders."""
+        return self.state.expiries[0][0] if self.state.expiries else None
+
+    def snapshot(self) -> list[Event]:
+        """Return the whole state as events, in an order in which a reader can take them in one pass."""
+        return list(self._describe())
+
+    def _describe(self) -> Iterator[Event]:
+        state = self.state
+        if state.business_date is not None:
+            yield MarketChanged(mode=state.mode, business_date=state.business_date)
+        for account in state.accounts.values():
+            yield account_changed(account)
+        for loan in state.loans.values():
+            yield loan.changed()
+        yield from state.custody.values()
+        for account in state.accounts.values():
+            for currency in account.cash:
+                yield cash_changed(account, currency)
+            for loan_id in account.claims:
+                yield claim_changed(account, loan_id)
+            yield from account.first_answers.values()
+        for order in sorted(state.orders.values(), key=lambda order: order.priority):
+            yield OpenOrder(order=order_state(order, state.loans[order.loan_id].terms.currency))
+        for loan_id, loan in state.loans.items():
+            levels = tuple(
+                LevelChange(side, price, quantity) for side in Side for price, quantity in loan.book.levels(side)
+            )
+            if levels:
+                yield BookChanged(loan_id=loan_id, changes=levels)
+
+    @classmethod
+    def restore(cls, seq: Seq, events: Iterable[Event], *, last_trade_id: TradeId) -> "Venue":
+        """Rebuild a venue from a snapshot's events: accounts and loans before what belongs to them.
+
+        Orders may come in any order. Levels and held amounts are ignored: they follow from the orders.
+        """
+        venue = cls()
+        venue.seq = seq
+        state = venue.state
+        state.last_trade_id = last_trade_id
+        orders: list[OrderState] = []
+        for event in events:
+            match event:
+                case MarketChanged():
+                    state.mode, state.business_date = event.mode, event.business_date
+                case AccountChanged():
+                    state.accounts[event.account_id] = _account(event)
+                case LoanChanged():
+                    state.loans[event.terms.loan_id] = _loan(event)
+                case CustodyMoved():
+                    state.custody[event.custody_ref] = event
+                    state.custody_totals[event.currency] += event.amount
+                case CashChanged():
+                    state.accounts[event.account_id].cash[event.currency].total = event.total
+                case ClaimChanged():
+                    claim = state.accounts[event.account_id].claims[event.loan_id]
+                    claim.total, claim.cost, claim.realised = event.total, event.cost, event.realised
+                case OrderAccepted():
+                    state.accounts[event.account_id].first_answers[event.client_order_id] = event
+                case OpenOrder():
+                    orders.append(event.order)
+                case BookChanged():
+                    pass
+                case _:
+                    raise InvariantViolation(f"{type(event).__name__} is not part of a snapshot")
+        _restore_orders(state, orders)
+        return venue
+
+    def state_hash(self) -> bytes:
+        """Return SHA-256 over the whole state in canonical order, the same in every process that has the same state."""
+        digest = hashlib.sha256()
+        lines = [repr(event) for event in self._describe() if not isinstance(event, BookChanged)]
+        for line in sorted(lines):
+            digest.update(line.encode())
+        digest.update(f"{self.seq} {self.state.last_trade_id}".encode())
+        return digest.digest()
+
+
+def _account(event: AccountChanged) -> Account:
+    return Account(
+        account_id=event.account_id,
+        kind=event.kind,
+        name=event.name,
+        owner_group=event.owner_group,
+        risk_class=event.risk_class,
+        digest=event.digest,
+        frozen=event.frozen,
+        exec_seq=event.exec_seq,
+    )
+
+
+def _loan(event: LoanChanged) -> Loan:
+    schedule = schedule_of(event.terms)
+    if (schedule.paid, event.outstanding) != (event.paid, event.terms.outstanding_at_registration):
+        schedule = recast(event.terms, schedule, paid=event.paid, outstanding=event.outstanding)
+    return Loan(
+        terms=event.terms,
+        digest=event.digest,
+        status=event.status,
+        outstanding=event.outstanding,
+        issued=event.issued,
+        schedule=schedule,
+        rulebook=event.rulebook,
+        book=OrderBook(event.terms.loan_id),
+        halt_reason=event.halt_reason,
+        last_price=event.last_price,
+    )
+
+
+def _restore_orders(state: State, orders: list[OrderState]) -> None:
+    """Queue the orders by priority; list them by age, as they were before."""
+    restored = [_order(order) for order in orders]
+    for order in sorted(restored, key=lambda order: order.priority):
+        state.loans[order.loan_id].book.restore(order)
+    for loan in state.loans.values():
+        loan.book.take_changes()
+    for order in sorted(restored, key=lambda order: order.order_id):
+        account, loan = state.accounts[order.account_id], state.loans[order.loan_id]
+        account.orders[order.order_id] = order
+        state.orders[order.order_id] = order
+        if order.side is Side.BUY:
+            account.cash[loan.terms.currency].held += order.hold
+        else:
+            account.claims[order.loan_id].held += order.hold
+        if order.expire_at is not None:
+            state.expiries.add((order.expire_at, order.order_id))
+
+
+def _order(state: OrderState) -> Order:
+    order = Order(
+        order_id=state.order_id,
+        account_id=state.account_id,
+        owner=state.owner,
+        loan_id=state.loan_id,
+        client_order_id=state.client_order_id,
+        side=state.side,
+        order_type=state.order_type,
+        time_in_force=state.time_in_force,
+        expire_at=state.expire_at,
+        price=state.price,
+        quantity=state.quantity,
+        post_only=state.post_only,
+        min_quantity=state.min_quantity,
+        display_quantity=state.display_quantity,
+        stp=state.stp,
+        cancel_on_disconnect=state.cancel_on_disconnect,
+        cancel_on_payment=state.cancel_on_payment,
+        cancel_on_reschedule=state.cancel_on_reschedule,
+        session=state.session,
+        tag=state.tag,
+        priority=state.priority,
+        created_at=state.created_at,
+    )
+    order.leaves, order.filled, order.shown = state.leaves, state.filled, state.shown
+    order.cum_cost, order.hold, order.status = state.cum_cost, state.hold, state.status
+    order.version, order.exec_id = state.version, state.exec_id
+    return order

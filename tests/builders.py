@@ -1,0 +1,117 @@
+"""One-line builders of commands and terms for tests: every argument has a plain default."""
+
+from datetime import date
+from typing import Any
+
+from market.claims.loan import LoanTerms, RepaymentMethod
+from market.commands import (
+    AccountKind,
+    AmendOrder,
+    CancelOrder,
+    Command,
+    Deposit,
+    OpenAccount,
+    OpenMarket,
+    PlaceOrder,
+    RegisterLoan,
+)
+from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
+from market.orderbook.order import Side
+from market.venue.venue import Applied, Venue
+
+LOAN = LoanId("L1")
+DAY = date(2024, 1, 15)
+
+
+def terms(loan_id: str = LOAN, **changed: Any) -> LoanTerms:
+    """10,000.00 USD at 12 % over 12 months, annuity, issued on 2024-01-15, nothing repaid."""
+    values: dict[str, Any] = {
+        "loan_id": LoanId(loan_id),
+        "originator": AccountId("ORIG"),
+        "currency": Currency("USD"),
+        "original_principal": Minor(10_000_00),
+        "outstanding_at_registration": Minor(10_000_00),
+        "annual_rate_ppm": 120_000,
+        "repayment_method": RepaymentMethod.ANNUITY,
+        "term_months": 12,
+        "issue_date": DAY,
+        "first_due_date": date(2024, 2, 15),
+        **changed,
+    }
+    return LoanTerms(**values)
+
+
+def open_account(account_id: str, kind: AccountKind = AccountKind.INVESTOR, **changed: Any) -> OpenAccount:
+    return OpenAccount(account_id=AccountId(account_id), kind=kind, **changed)
+
+
+def deposit(account_id: str, amount: int, currency: str = "USD", ref: str | None = None) -> Deposit:
+    return Deposit(
+        account_id=AccountId(account_id),
+        currency=Currency(currency),
+        amount=Minor(amount),
+        custody_ref=ref or f"ref-{account_id}-{amount}-{currency}",
+    )
+
+
+def register(loan_id: str = LOAN, issued: int = 10_000_00, **changed: Any) -> RegisterLoan:
+    return RegisterLoan(terms=terms(loan_id, **changed), issued_face=Face(issued))
+
+
+def buy(account_id: str, price: int | None, quantity: int, **changed: Any) -> PlaceOrder:
+    return _order(account_id, Side.BUY, price, quantity, changed)
+
+
+def sell(account_id: str, price: int | None, quantity: int, **changed: Any) -> PlaceOrder:
+    return _order(account_id, Side.SELL, price, quantity, changed)
+
+
+def amend(account_id: str, order_id: int, **changed: Any) -> AmendOrder:
+    return AmendOrder(account_id=AccountId(account_id), order_id=order_id, **changed)  # type: ignore[arg-type]
+
+
+def cancel(account_id: str, order_id: int) -> CancelOrder:
+    return CancelOrder(account_id=AccountId(account_id), order_id=order_id)  # type: ignore[arg-type]
+
+
+def _order(account_id: str, side: Side, price: int | None, quantity: int, changed: dict[str, Any]) -> PlaceOrder:
+    return PlaceOrder(
+        account_id=AccountId(account_id),
+        loan_id=LoanId(changed.pop("loan_id", LOAN)),
+        side=side,
+        quantity=Face(quantity),
+        price=None if price is None else PriceBp(price),
+        **changed,
+    )
+
+
+class Market:
+    """A venue with a clock of its own: one call per command. Starts with a house, an originator and one loan."""
+
+    def __init__(self, *, loans: tuple[str, ...] = (LOAN,), day: date = DAY, **loan: Any) -> None:
+        self.venue = Venue()
+        self.at = Nanos(1_700_000_000_000_000_000)
+        self.do(OpenMarket(business_date=day))
+        self.do(open_account("HOUSE", AccountKind.HOUSE))
+        self.do(open_account("ORIG", AccountKind.ORIGINATOR))
+        for loan_id in loans:
+            self.do(register(loan_id, **loan))
+
+    def do(self, command: Command) -> Applied:
+        self.at = Nanos(self.at + 1)
+        return self.venue.apply(Seq(self.venue.seq + 1), self.at, command)
+
+    def investor(self, account_id: str, cash: int = 0, currency: str = "USD", **changed: Any) -> None:
+        self.do(open_account(account_id, **changed))
+        if cash:
+            self.do(deposit(account_id, cash, currency))
+
+    def cash(self, account_id: str, currency: str = "USD") -> tuple[int, int]:
+        """(total, held)"""
+        cash = self.venue.state.accounts[AccountId(account_id)].cash[Currency(currency)]
+        return cash.total, cash.held
+
+    def claim(self, account_id: str, loan_id: str = LOAN) -> tuple[int, int]:
+        """(total, held)"""
+        claim = self.venue.state.accounts[AccountId(account_id)].claims[LoanId(loan_id)]
+        return claim.total, claim.held

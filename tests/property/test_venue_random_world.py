@@ -1,0 +1,204 @@
+"""Random commands against the whole venue: conservation after each, no trace of refusals, snapshots and replays agree.
+
+DEBT_MARKET_WORLD_COMMANDS sets how many commands one seed runs (default 3,000); a failure names seed and step.
+"""
+
+import os
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from market.commands import (
+    AccountKind,
+    CancelAll,
+    Command,
+    Deposit,
+    ExpireOrders,
+    FreezeAccount,
+    HaltLoan,
+    IssueFace,
+    Mode,
+    RollDay,
+    SetMode,
+    Withdraw,
+)
+from market.errors import MarketError
+from market.events import Executed
+from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
+from market.orderbook.order import OrderType, SelfTradePrevention, Side, TimeInForce
+from market.venue.rulebook import FeeRule, Rulebook
+from market.venue.venue import Venue
+from tests.builders import Market, amend, buy, cancel, open_account, register, sell
+
+COMMANDS = int(os.environ.get("DEBT_MARKET_WORLD_COMMANDS", "3000"))
+ACCOUNTS = [f"A{i}" for i in range(6)]
+LOANS = ["L1", "L2", "L3"]
+FEES = Rulebook(
+    name="open",
+    buyer_fee=FeeRule(rate_ppm=2_500, minimum=Minor(3)),
+    seller_fee=FeeRule(rate_ppm=3_000, cap=Minor(500)),
+    max_open_orders=40,
+)
+
+
+class World:
+    """Makes commands that are often refused, often barely possible, and full of small, ill-rounding quantities."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.market = Market(loans=())
+        venue = self.market.venue
+        venue.state.rulebooks["fees"] = FEES
+        for i, loan_id in enumerate(LOANS):
+            outstanding = [10_000_00, 3_333_33, 777_77][i]
+            command = register(loan_id, outstanding_at_registration=Minor(outstanding), issued=9_000_00)
+            self.market.do(command)
+        self.market.venue.state.loans[LoanId("L2")].rulebook = FEES
+        for i, account in enumerate(ACCOUNTS):
+            kind = AccountKind.MARKET_MAKER if i == 0 else AccountKind.INVESTOR
+            self.market.do(open_account(account, kind, owner_group="g" if i in (1, 2) else None))
+            self._deposit(account)
+        for account in ACCOUNTS[:4]:
+            for loan_id in LOANS:
+                self.market.do(sell("ORIG", 9_000, 500_00, loan_id=loan_id))
+                self.market.do(buy(account, 9_000, 500_00, loan_id=loan_id))
+
+    def _deposit(self, account: str) -> None:
+        amount = self.rng.choice([2_000_00, 1_500_01])
+        self.market.do(
+            Deposit(
+                account_id=AccountId(account),
+                currency=Currency("USD"),
+                amount=Minor(amount),
+                custody_ref=f"r{self.rng.random()}",
+            )
+        )
+
+    def command(self) -> Command:
+        kinds = [self._order, self._amend, self._cancel, self._rare]
+        return self.rng.choices(kinds, weights=[70, 12, 12, 3])[0]()
+
+    def _order(self) -> Command:
+        rng = self.rng
+        make = rng.choice([buy, sell])
+        quantity = rng.choice([rng.randint(100, 140), rng.randint(100, 9_999), rng.randint(100, 90_000)])
+        price: int | None = rng.randint(8_980, 9_020)
+        extra: dict[str, Any] = {"stp": rng.choice(list(SelfTradePrevention))}
+        tif = rng.choice([*TimeInForce, *[TimeInForce.GTC] * 4])
+        extra["time_in_force"] = tif
+        if tif is TimeInForce.GTD:
+            extra["expire_at"] = Nanos(self.market.at + rng.randint(1, 60))
+        if rng.random() < 0.1:
+            price, extra = None, {"order_type": OrderType.MARKET}
+        if rng.random() < 0.15:
+            extra["display_quantity"] = Face(max(100, quantity // rng.randint(2, 9)))
+        if rng.random() < 0.1:
+            extra["min_quantity"] = Face(rng.randint(1, quantity))
+        if rng.random() < 0.1 and tif not in (TimeInForce.IOC, TimeInForce.FOK):
+            extra["post_only"] = True
+        if rng.random() < 0.3:
+            extra["client_order_id"] = f"c{rng.randint(1, 300)}"
+        return make(rng.choice(ACCOUNTS), price, quantity, loan_id=rng.choice(LOANS), **extra)
+
+    def _open_order(self) -> tuple[str, int]:
+        orders = self.market.venue.state.orders
+        if not orders or self.rng.random() < 0.05:
+            return self.rng.choice(ACCOUNTS), self.rng.randint(1, 500)
+        order = orders[self.rng.choice(list(orders))]
+        return order.account_id, order.order_id
+
+    def _amend(self) -> Command:
+        account, order_id = self._open_order()
+        changed: dict[str, Any] = {}
+        if self.rng.random() < 0.7:
+            changed["quantity"] = Face(self.rng.randint(100, 20_000))
+        if self.rng.random() < 0.5:
+            changed["price"] = PriceBp(self.rng.randint(8_980, 9_020))
+        return amend(account, order_id, **changed)
+
+    def _cancel(self) -> Command:
+        return cancel(*self._open_order())
+
+    def _rare(self) -> Command:
+        rng, account = self.rng, AccountId(self.rng.choice(ACCOUNTS))
+        loan_id, state = LoanId(rng.choice(LOANS)), self.market.venue.state
+        cash = {"account_id": account, "currency": Currency("USD"), "custody_ref": f"x{rng.randint(1, 200)}"}
+        return rng.choice(
+            [
+                CancelAll(account_id=account, side=rng.choice([None, *Side])),
+                HaltLoan(loan_id=loan_id, halted=rng.random() < 0.4, reason="test"),
+                HaltLoan(loan_id=loan_id, halted=False),
+                FreezeAccount(account_id=account, frozen=rng.random() < 0.3),
+                SetMode(mode=rng.choice([Mode.OPEN, Mode.OPEN, Mode.OPEN, Mode.POST_ONLY])),
+                RollDay(to=state.today + timedelta(days=rng.randint(0, 3))),
+                Deposit(amount=Minor(rng.randint(1, 300_00)), **cash),
+                Withdraw(amount=Minor(rng.randint(1, 300_00)), **cash),
+                IssueFace(loan_id=loan_id, face=Face(rng.randint(0, 200_00))),
+                ExpireOrders(),
+            ]
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_world_conserves_everything(seed: int) -> None:
+    world = World(seed)
+    market, log = world.market, []
+    start = market.venue.snapshot(), market.venue.seq, market.venue.state.last_trade_id
+    sequences = {account_id: a.exec_seq for account_id, a in market.venue.state.accounts.items()}
+    refusals = 0
+    for step in range(COMMANDS):
+        command = world.command()
+        checked = step % 10 == 0
+        before = market.venue.state_hash() if checked else b""
+        try:
+            applied = market.do(command)
+        except MarketError:
+            refusals += 1
+            assert not checked or market.venue.state_hash() == before, (
+                f"seed {seed} step {step}: {command} left a trace"
+            )
+            continue
+        if applied.events:
+            log.append((market.venue.seq, market.at, command))
+        for event in applied.events:
+            if isinstance(event, Executed):
+                assert event.sequence == sequences[event.account_id] + 1, f"seed {seed} step {step}"
+                assert len({row.fill is None for row in event.rows}) == 1
+                sequences[event.account_id] = event.sequence
+        try:
+            market.venue.state.check_invariants()
+        except Exception as violation:
+            raise AssertionError(f"seed {seed} step {step}: {command}") from violation
+    venue = market.venue
+    assert refusals < COMMANDS * 0.7
+    assert venue.state.last_trade_id > start[2] + COMMANDS // 20
+
+    restored = Venue.restore(venue.seq, venue.snapshot(), last_trade_id=venue.state.last_trade_id)
+    assert restored.state_hash() == venue.state_hash(), f"seed {seed}: a snapshot does not restore the state"
+
+    replayed = Venue.restore(start[1], start[0], last_trade_id=start[2])
+    replayed.state.rulebooks["fees"] = FEES
+    for seq, at, command in log:
+        replayed.apply(Seq(seq), at, command)
+    assert replayed.state_hash() == venue.state_hash(), f"seed {seed}: the log does not replay to the same state"
+
+
+def test_a_restored_venue_goes_on_exactly_like_the_one_it_was_taken_from() -> None:
+    world = World(99)
+    market = world.market
+    twin = market.venue
+    for step in range(1_500):
+        if step % 100 == 0:
+            twin = Venue.restore(
+                market.venue.seq, market.venue.snapshot(), last_trade_id=market.venue.state.last_trade_id
+            )
+        command = world.command()
+        try:
+            applied = market.do(command)
+        except MarketError as refusal:
+            with pytest.raises(type(refusal)):
+                twin.apply(Seq(twin.seq + 1), market.at, command)
+            continue
+        assert twin.apply(Seq(twin.seq + 1), market.at, command) == applied, f"step {step}: {command}"
