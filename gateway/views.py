@@ -1,0 +1,313 @@
+"""The committed state as readers may see it: loans, books, accounts, built from events alone.
+
+The venue's own memory is ahead of the commit and is never read here. `Views` hears of an entry before any feed does, so
+whoever reads it in a feed or a request handler sees exactly what was committed.
+Left out: finished orders, executions and past trades, which are read from the database.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from gateway.day_stats import DayStats, RollingDay
+from market.claims.accrual import NOTHING_ACCRUED, Accrued, accrued
+from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES
+from market.claims.schedule import Instalment, Schedule, recast, schedule_of
+from market.claims.yields import effective_yield, remaining_flows
+from market.commands import Mode
+from market.errors import UnknownAccount, UnknownLoan
+from market.events import (
+    AccountChanged,
+    BookChanged,
+    CashChanged,
+    ClaimChanged,
+    Event,
+    Executed,
+    HoldChanged,
+    LoanChanged,
+    LogEntry,
+    MarketChanged,
+    OpenOrder,
+    OrderState,
+    Traded,
+)
+from market.ids import AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
+from market.orderbook.depth import DepthDelta, LevelBook
+from market.orderbook.order import FINAL_STATUSES, Side
+
+PAR = 10_000
+RECENT_TRADES = 50  # kept per loan
+YIELDS_KEPT = 512  # per loan: prices whose yield is remembered until date or state change
+
+
+class LoanView:
+    """One loan as the public sees it. Schedule and yields are computed when first asked for, then kept."""
+
+    __slots__ = ("_business_date", "_day", "_schedule", "_yields", "book", "recent", "state", "symbol")
+
+    def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
+        self.state = state
+        self.symbol = f"{state.terms.loan_id}/{state.terms.currency}"
+        self.book = LevelBook()
+        self.recent: deque[tuple[Nanos, Traded]] = deque(maxlen=RECENT_TRADES)  # oldest first
+        self._business_date = business_date
+        self._day = RollingDay()
+        self._schedule: Schedule | None = None
+        self._yields: dict[PriceBp, float | None] = {}
+
+    @property
+    def loan_id(self) -> LoanId:
+        return self.state.terms.loan_id
+
+    @property
+    def last(self) -> Traded | None:
+        return self.recent[-1][1] if self.recent else None
+
+    @property
+    def last_price(self) -> PriceBp | None:
+        """The last trade's price, also if that trade is older than this process."""
+        return self.state.last_price
+
+    @property
+    def schedule(self) -> Schedule:
+        if self._schedule is None:
+            state = self.state
+            schedule = schedule_of(state.terms)
+            if state.paid != schedule.paid:
+                schedule = recast(state.terms, schedule, paid=state.paid, outstanding=state.outstanding)
+            self._schedule = schedule
+        return self._schedule
+
+    @property
+    def next_due(self) -> Instalment | None:
+        """The first instalment that is still open, None if there is none."""
+        schedule = self.schedule
+        return schedule.rows[schedule.paid] if schedule.paid < len(schedule.rows) else None
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it changes hands without accrued interest: in arrears, or finished."""
+        return self.state.status in FLAT_STATUSES or self.state.status not in LIVE_STATUSES
+
+    @property
+    def best_bid(self) -> tuple[PriceBp, Face] | None:
+        return self.book.best(Side.BUY)
+
+    @property
+    def best_ask(self) -> tuple[PriceBp, Face] | None:
+        return self.book.best(Side.SELL)
+
+    def accrued(self, on: date) -> Accrued:
+        """Return accrued interest of the whole loan; nothing while it trades flat or once it is finished."""
+        row, state = self.next_due, self.state
+        if row is None or self.is_flat:
+            return NOTHING_ACCRUED
+        schedule = self.schedule
+        return accrued(state.terms, row, schedule.period_start(schedule.paid), state.outstanding, on, flat=False)
+
+    def ytm_at(self, price: PriceBp) -> float | None:
+        """Return the effective annual yield (XIRR, ACT/365F) of buying today at a clean price.
+
+        None where it is undefined, as for loans that trade flat. About 30 us when it is not known yet.
+        """
+        if price not in self._yields:
+            if len(self._yields) >= YIELDS_KEPT:
+                self._yields.clear()
+            self._yields[price] = self._ytm(price)
+        return self._yields[price]
+
+    def day(self, now: Nanos) -> DayStats:
+        """Return the trading of the 24 hours before `now`."""
+        return self._day.stats(now)
+
+    def forget_day(self) -> None:
+        """The business date moved: accrued interest and so every yield is another."""
+        self._yields.clear()
+
+    def change(self, state: LoanChanged) -> None:
+        old, self.state = self.state, state
+        if (old.paid, old.outstanding, old.terms) != (state.paid, state.outstanding, state.terms):
+            self._schedule = None
+            self._yields.clear()
+        elif old.status is not state.status:
+            self._yields.clear()
+
+    def traded(self, at: Nanos, trade: Traded) -> None:
+        self.recent.append((at, trade))
+        self._day.add(at, trade.price, trade.quantity)
+
+    def inherit(self, former: "LoanView") -> None:
+        """Keep what a snapshot does not tell: committed trades stay committed through a rebuild."""
+        self.recent = former.recent
+        self._day = former._day
+
+    def _ytm(self, price: PriceBp) -> float | None:
+        state, on = self.state, self._business_date()
+        if self.is_flat or self.next_due is None:
+            return None
+        interest = self.accrued(on)
+        dirty = state.outstanding * price / PAR + interest.numerator / interest.denominator
+        return effective_yield(remaining_flows(self.schedule, on), dirty)
+
+
+class AccountView:
+    """One account as its owner sees it. open_orders: oldest first."""
+
+    __slots__ = ("cash", "claims", "exec_seq", "open_orders", "state")
+
+    def __init__(self, state: AccountChanged) -> None:
+        self.state = state
+        self.exec_seq = state.exec_seq
+        self.cash: dict[Currency, CashChanged] = {}
+        self.claims: dict[LoanId, ClaimChanged] = {}
+        self.open_orders: dict[OrderId, OrderState] = {}
+
+    @property
+    def account_id(self) -> AccountId:
+        return self.state.account_id
+
+
+class Views:
+    """An engine listener; register it before every other one."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.engine_seq = Seq(0)
+        self.mode = Mode.OPEN
+        self.business_date = date.min
+        self.loans: dict[LoanId, LoanView] = {}
+        self.accounts: dict[AccountId, AccountView] = {}
+        self.book_deltas: list[tuple[LoanView, list[DepthDelta]]] = []  # of the last batch, for the feeds
+        self.restated: list[LoanView] = []  # loans of the last batch of which more than the last price changed
+        self._touched_books: dict[LoanId, LoanView] = {}
+        self._restated: dict[LoanId, LoanView] = {}
+        self._at = Nanos(0)
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            MarketChanged: self._market_changed,
+            AccountChanged: self._account_changed,
+            LoanChanged: self._loan_changed,
+            CashChanged: self._cash_changed,
+            ClaimChanged: self._claim_changed,
+            OpenOrder: self._open_order,
+            HoldChanged: self._hold_changed,
+            Executed: self._executed,
+            BookChanged: self._book_changed,
+            Traded: self._traded,
+        }
+
+    def loan(self, loan_id: LoanId) -> LoanView:
+        try:
+            return self.loans[loan_id]
+        except KeyError:
+            raise UnknownLoan(f"no loan {loan_id}") from None
+
+    def loan_of_symbol(self, symbol: str) -> LoanView:
+        """Return the loan of `<loan_id>/<currency>`; raises UnknownLoan also when only the currency is wrong."""
+        loan = self.loans.get(LoanId(symbol.partition("/")[0]))
+        if loan is None or loan.symbol != symbol:
+            raise UnknownLoan(f"no loan {symbol}", field="symbol")
+        return loan
+
+    def account(self, account_id: AccountId) -> AccountView:
+        try:
+            return self.accounts[account_id]
+        except KeyError:
+            raise UnknownAccount(f"no account {account_id}") from None
+
+    def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
+        former, self.loans, self.accounts = self.loans, {}, {}
+        self.epoch, self.engine_seq = epoch, seq
+        owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
+        for event in events:
+            if isinstance(event, owners):
+                self._handle(event)
+        for event in events:
+            if not isinstance(event, owners):
+                self._handle(event)
+        for loan_id, loan in self.loans.items():
+            loan.book.flush()
+            if loan_id in former:
+                loan.inherit(former[loan_id])
+        self._touched_books.clear()
+        self._restated.clear()
+
+    def on_entry(self, entry: LogEntry) -> None:
+        self.engine_seq, self._at = entry.seq, entry.at
+        for event in entry.events:
+            self._handle(event)
+
+    def on_batch_end(self) -> None:
+        """Move the depth views on by one step for the whole batch."""
+        self.book_deltas = [(loan, loan.book.flush()) for loan in self._touched_books.values()]
+        self._touched_books.clear()
+        self.restated = list(self._restated.values())
+        self._restated.clear()
+
+    def add_past_trades(self, trades: Iterable[tuple[Nanos, Traded]]) -> None:
+        """Count trades of before this process, oldest first, so that statistics survive a restart."""
+        for at, trade in trades:
+            if (loan := self.loans.get(trade.loan_id)) is not None:
+                loan.traded(at, trade)
+
+    def _handle(self, event: Event) -> None:
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _market_changed(self, event: MarketChanged) -> None:
+        self.mode = event.mode
+        if self.business_date != event.business_date:
+            self.business_date = event.business_date
+            for loan in self.loans.values():
+                loan.forget_day()
+
+    def _account_changed(self, event: AccountChanged) -> None:
+        account = self.accounts.get(event.account_id)
+        if account is None:
+            self.accounts[event.account_id] = AccountView(event)
+        else:
+            account.state = event
+
+    def _loan_changed(self, event: LoanChanged) -> None:
+        loan_id = event.terms.loan_id
+        loan = self.loans.get(loan_id)
+        if loan is None:
+            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date)
+            self._restated[loan_id] = loan
+            return
+        if replace(loan.state, last_price=event.last_price) != event:
+            self._restated[loan_id] = loan
+        loan.change(event)
+
+    def _cash_changed(self, event: CashChanged) -> None:
+        self.accounts[event.account_id].cash[event.currency] = event
+
+    def _claim_changed(self, event: ClaimChanged) -> None:
+        self.accounts[event.account_id].claims[event.loan_id] = event
+
+    def _open_order(self, event: OpenOrder) -> None:
+        self.accounts[event.order.account_id].open_orders[event.order.order_id] = event.order
+
+    def _hold_changed(self, event: HoldChanged) -> None:
+        orders = self.accounts[event.account_id].open_orders
+        if (order := orders.get(event.order_id)) is not None:
+            orders[event.order_id] = replace(order, hold=event.hold)
+
+    def _executed(self, event: Executed) -> None:
+        account = self.accounts[event.account_id]
+        account.exec_seq = event.sequence
+        for row in event.rows:
+            if row.order.status in FINAL_STATUSES:
+                account.open_orders.pop(row.order.order_id, None)
+            else:
+                account.open_orders[row.order.order_id] = row.order
+
+    def _book_changed(self, event: BookChanged) -> None:
+        loan = self.loans[event.loan_id]
+        loan.book.apply(event.changes)
+        self._touched_books[event.loan_id] = loan
+
+    def _traded(self, event: Traded) -> None:
+        self.loans[event.loan_id].traded(self._at, event)
