@@ -1,0 +1,76 @@
+"""What the process says of itself to Prometheus: one registry of its own, names end in their unit.
+
+`Metrics` is handed to the engine (batches, acknowledgements, inbox) and to the gateway (orders, sockets). What is cheap
+to read and changes all the time is read when somebody scrapes, not counted on the way.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 5.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """One per process. The first three methods are what the engine calls."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._orders = Counter(
+            "market_orders",
+            "Order commands by outcome: accepted, or the refusal's code",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "market_batch_commands", "Commands per commit", buckets=BATCH_SIZES, registry=self.registry
+        )
+        self._commit = Histogram("market_commit_seconds", "Time of one commit", buckets=SECONDS, registry=self.registry)
+        self._ack = Histogram(
+            "market_ack_seconds", "From the inbox to the durable answer", buckets=SECONDS, registry=self.registry
+        )
+        self._inbox = Gauge("market_inbox_commands", "Commands that wait for the engine", registry=self.registry)
+        self._lag = Histogram(
+            "gateway_feed_lag_seconds",
+            "From the stamp of a batch's last command to its public messages",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._slow = Counter("gateway_slow_consumers", "Sockets cut off for reading too slowly", registry=self.registry)
+
+    def observe_batch(self, size: int, commit_seconds: float) -> None:
+        self._batch.observe(size)
+        self._commit.observe(commit_seconds)
+
+    def observe_ack(self, seconds: float) -> None:
+        self._ack.observe(seconds)
+
+    def set_inbox(self, depth: int) -> None:
+        self._inbox.set(depth)
+
+    def count_order(self, outcome: str) -> None:
+        """outcome: `accepted`, or the code of the refusal."""
+        self._orders.labels(outcome).inc()
+
+    def observe_feed_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    def count_slow_consumer(self) -> None:
+        self._slow.inc()
+
+    def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """Show the value of `read` at each scrape. name: ends in its unit."""
+        Gauge(name, help_text, registry=self.registry).set_function(read)
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """GET /metrics"""
+    return web.Response(body=request.app[METRICS].text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
