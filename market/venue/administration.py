@@ -263,8 +263,9 @@ def _check_terms(state: State, command: RegisterLoan) -> None:
     )
     _require(terms.first_due_date > terms.issue_date, "first_due_date", "after the issue date")
     _require(command.rulebook in state.rulebooks, "rulebook", f"one of {', '.join(sorted(state.rulebooks))}")
-    is_live = command.status in LIVE_STATUSES
-    _require(terms.outstanding_at_registration > 0 or not is_live, "outstanding_principal", "more than 0 while live")
+    # A servicer may call a loan current on the day of its last payment: it can be registered, without claims to sell.
+    owed = command.status not in LIVE_STATUSES or terms.outstanding_at_registration > 0
+    _require(owed or not command.issued_face, "issued_face", "0 when nothing is outstanding")
     if command.issued_face < 0:
         raise InvalidQuantity("the issued face can't be negative", field="issued_face")
     if command.issued_face > terms.original_principal:
