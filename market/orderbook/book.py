@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from market.errors import InvariantViolation
+from market.errors import FokUnfilled, InvariantViolation, MinQuantityUnfilled, PostOnlyCross
 from market.events import LevelChange
 from market.ids import Face, LoanId, PriceBp
 from market.orderbook.level import BookSide, Level, showable
@@ -103,39 +103,39 @@ class OrderBook:
         return plan
 
     def execute(self, plan: MatchPlan, priorities: Iterator[int]) -> None:
-        """Apply `plan`, made on the book as it is now, to its makers. The taker is the caller's.
-
-        priorities: numbers greater than any in the book, for icebergs that queue again.
-        A cancelled maker leaves the book with its leaves as they were. Raises InvariantViolation for a stale plan.
-        """
+        """Apply `plan`, made on the book as it is now, to its makers. The taker is the caller's."""
         for step in plan.steps:
             self.apply(step, priorities)
 
     def apply(self, step: Step, priorities: Iterator[int]) -> None:
-        """Apply one step of a plan; the steps of a plan go in their order, with no other change between them."""
-        kind, maker, quantity = step
-        makers = self._side(maker.side)
-        if kind is StepKind.FILL:
-            makers.fill(maker, quantity, priorities)
-        elif kind is StepKind.STP_DECREMENT:
-            makers.shrink(maker, quantity)
+        """Apply one step, after those before it in its plan.
+
+        priorities: numbers greater than any in the book, for icebergs that queue again.
+        A cancelled maker leaves the book with its leaves as they were. Raises InvariantViolation for a stale plan.
+        """
+        makers = self._side(step.maker.side)
+        if step.kind is StepKind.FILL:
+            makers.fill(step.maker, step.quantity, priorities)
+        elif step.kind is StepKind.STP_DECREMENT:
+            makers.shrink(step.maker, step.quantity)
         else:
-            makers.leave(maker)
+            makers.leave(step.maker)
 
     def submit(self, order: Order, priorities: Iterator[int], check: Check | None = None) -> MatchPlan:
         """Match `order` and let the rest of it rest, as its words say; for callers without a venue around the book.
 
-        order.priority is set already. Refused without a trace, with a plan of no steps: post-only that would cross, and
-        fill-or-kill or minimum quantity that can't be met. The rest of a market, IOC, FOK or stopped order stays out.
+        order.priority is set already. The rest of a market, IOC, FOK or stopped order stays out.
+        Raises PostOnlyCross, FokUnfilled or MinQuantityUnfilled, without a trace in book or order.
         """
         if order.post_only and self.would_cross(order.side, order.price):
-            return MatchPlan(remaining=order.leaves)
+            raise PostOnlyCross
         plan = self.plan(
             side=order.side, limit=order.price, quantity=order.leaves, owner=order.owner, stp=order.stp, check=check
         )
-        least = order.leaves if order.time_in_force is TimeInForce.FOK else order.min_quantity or 0
-        if plan.filled < least:
-            return MatchPlan(remaining=order.leaves)
+        if order.time_in_force is TimeInForce.FOK and plan.filled < order.leaves:
+            raise FokUnfilled
+        if order.min_quantity is not None and plan.filled < order.min_quantity:
+            raise MinQuantityUnfilled
         self.execute(plan, priorities)
         order.filled = Face(order.filled + plan.filled)
         order.quantity = Face(order.quantity - plan.decremented)
