@@ -91,7 +91,10 @@ def main(arguments: list[str]) -> None:
     linux = Linux() if sys.platform == "linux" else None
     try:
         if uid >= 0:
-            give_up_root(uid, gid, linux)
+            try:
+                give_up_root(uid, gid, linux)
+            except PermissionError as e:
+                raise PermissionError(f"root may not become user {uid} here: start as a normal user") from e
             reachable = raise_least(linux, command[0], folders) if linux else reaches(command[0], folders)
             if not reachable:
                 raise PermissionError(

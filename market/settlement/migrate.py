@@ -1,7 +1,8 @@
 """Brings a database to this version's schema: numbered SQL files, forward only, each in a transaction of its own.
 
-What was applied is recorded with its hash; a file that was changed afterwards, or is missing here, is an error: the schema
-would not be what the code believes. Any number of processes may start at once: an advisory lock lets one work at a time.
+What was applied is recorded with its hash; a file that was changed afterwards, or is missing here, is an error: the
+schema would not be what the code believes. Any number of processes may start at once: an advisory lock lets one work
+at a time.
 """
 
 import hashlib

@@ -65,7 +65,8 @@ CREATE TABLE market.account (
     owner_group text,
     risk_class  text,
     frozen      boolean NOT NULL,
-    digest      bytea NOT NULL
+    digest      bytea NOT NULL,
+    since_seq   bigint NOT NULL  -- of the command that opened it: a rebuild lists accounts in this order
 );
 
 CREATE TABLE market.loan (
@@ -105,7 +106,8 @@ CREATE TABLE market.loan (
     halt_reason                 text,
     rulebook                    json NOT NULL,
     last_price                  bigint CONSTRAINT loan_last_price_positive CHECK (last_price > 0),
-    digest                      bytea NOT NULL
+    digest                      bytea NOT NULL,
+    since_seq                   bigint NOT NULL
 );
 
 ----------------------------------------------------------------------------------------------------------- cash and claims
@@ -205,7 +207,7 @@ CREATE TABLE market.orders (
     CONSTRAINT orders_open_by_status CHECK (is_open = (status IN ('new', 'partially_filled', 'suspended'))),
     CONSTRAINT orders_add_up CHECK (filled >= 0 AND leaves >= 0 AND filled + leaves <= quantity
         AND (NOT is_open OR (leaves > 0 AND filled + leaves = quantity))),
-    CONSTRAINT orders_shown_within_leaves CHECK (shown BETWEEN 0 AND leaves),
+    CONSTRAINT orders_shown_within_leaves CHECK (NOT is_open OR shown BETWEEN 0 AND leaves),
     CONSTRAINT orders_hold_ends_with_order CHECK (hold >= 0 AND (is_open OR hold = 0)),
     CONSTRAINT orders_answer_has_client_id CHECK ((accepted_digest IS NULL) = (accepted_status IS NULL)
         AND (accepted_digest IS NULL OR client_order_id IS NOT NULL))
@@ -588,7 +590,9 @@ BEGIN
                         FROM unnest(p_postings) WHERE unit = 'face'
                     UNION ALL SELECT account_id, loan_id, 0, cost, realised FROM unnest(p_claims)
                 ) parts GROUP BY account_id, loan_id
-            ) moved WHERE p.account_id = moved.account_id AND p.loan_id = moved.loan_id;
+            ) moved WHERE p.account_id = moved.account_id AND p.loan_id = moved.loan_id
+                AND (moved.face, coalesce(moved.cost, p.cost), coalesce(moved.realised, p.realised))
+                    IS DISTINCT FROM (0, p.cost, p.realised);
         SELECT format('%s %s: %s in memory, %s here', e.account_id, e.loan_id, e.face, p.face) INTO culprit
             FROM unnest(p_claims) e LEFT JOIN market.position p USING (account_id, loan_id)
             WHERE p.face IS DISTINCT FROM e.face LIMIT 1;

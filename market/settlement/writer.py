@@ -1,0 +1,228 @@
+"""The one writer: a batch becomes durable in one transaction and one round trip, or not at all.
+
+Who may write is decided by the epoch in the lease row, which each transaction checks before anything else. The
+advisory lock only keeps a second engine from trying; the session that commits holds it: the two live and die together.
+
+After a commit that failed in an unclear way the answer comes fence-first: end the old session, raise the epoch (which
+waits for the old transaction to end, whichever way), then read how far the log goes.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+import asyncpg
+
+from market.engine import Doubtful, LeaseLost, NotCommitted
+from market.errors import InvariantViolation
+from market.events import LogEntry
+from market.ids import Seq
+from market.settlement.log import encode
+from market.settlement.migrate import ADVISORY_SPACE
+from market.settlement.recovery import recover
+from market.settlement.rows import rows_of
+from market.venue.venue import Venue
+
+ENGINE_LOCK = 2
+FENCED = "ZF001"  # SQLSTATE raised by market.fence
+FAULTS_OF_THE_BATCH = {"22", "23", "44", "P0"}  # SQLSTATE classes that the same rows would meet again
+LOCK_POLL_S = 0.05
+TERMINATE_MS = 10_000
+
+SESSION = {
+    "application_name": "debt-market engine",
+    "synchronous_commit": "on",  # acknowledged means durable, whatever the server's default is
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+    "tcp_keepalives_idle": "5",  # a server that does not notice a dead engine keeps its lock
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+COMMIT_BATCH = f"SELECT market.commit_batch({', '.join(f'${i}' for i in range(1, 18))})"
+RAISE_EPOCH = "SELECT epoch, seq, log_head FROM market.raise_epoch($1, $2)"
+QUARANTINE = """
+    INSERT INTO market.quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+LOCK_HOLDERS = """
+    SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 2 AND l.granted
+      AND d.datname = current_database()
+"""
+
+
+def this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class PostgresStore:
+    """`engine.Store` on PostgreSQL.
+
+    wait_s: how long `open` waits for another engine to give up the lease.  takeover: then end its session instead of
+    giving up ourselves.  reconnect_s: how long to try to reach the server before failing.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        holder: str | None = None,
+        wait_s: float = 5.0,
+        takeover: bool = False,
+        reconnect_s: float = 30.0,
+    ) -> None:
+        self.epoch = 0
+        self._dsn = dsn
+        self._holder = holder or this_process()
+        self._wait_s = wait_s
+        self._takeover = takeover
+        self._reconnect_s = reconnect_s
+        self._connection: asyncpg.Connection | None = None
+        self._statement: asyncpg.prepared_stmt.PreparedStatement | None = None
+        self._server_pid = 0  # of the last session, to be sure that it is gone
+        self._running: asyncio.Task[None] | None = None
+        self._seq = Seq(0)
+        self._head = b""
+
+    async def open(self) -> None:
+        """Take the lease. Raises LeaseLost, naming the holder, if another engine keeps it for longer than wait_s."""
+        connection = await self._connect()
+        try:
+            await self._take_lock(connection, takeover=self._takeover)
+            await self._begin_epoch(connection, expected=None)
+        except BaseException:
+            connection.terminate()
+            raise
+
+    async def recover(self) -> Venue:
+        connection = self._live()
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            venue = await recover(connection)
+        if venue.seq != self._seq:
+            raise LeaseLost(f"the log goes to {venue.seq}, not to {self._seq}: another engine wrote")
+        return venue
+
+    async def commit(self, entries: Sequence[LogEntry]) -> None:
+        """Make `entries`, which follow the last ones without a gap, durable together.
+
+        A cancellation of the caller does not reach the transaction: it goes on, and `resolve` or `close` meets its end.
+        """
+        if not entries:
+            return
+        if [entry.seq for entry in entries] != list(range(self._seq + 1, self._seq + len(entries) + 1)):
+            raise InvariantViolation(f"a batch from {entries[0].seq} does not follow {self._seq} without a gap")
+        self._running = asyncio.ensure_future(self._commit(entries))
+        await asyncio.shield(self._running)
+
+    async def resolve(self) -> Seq:
+        """Return how far the log goes, for good. Raises LeaseLost if another engine raised the epoch meanwhile."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        await self._settle_running()
+        connection = await self._connect()
+        try:
+            await self._end_sessions(connection, only_pid=self._server_pid)
+            await self._take_lock(connection, takeover=False)
+            await self._begin_epoch(connection, expected=self.epoch)
+        except BaseException:
+            connection.terminate()
+            raise
+        return self._seq
+
+    async def quarantine(self, entry: LogEntry, error: str) -> None:
+        kind, body = encode(entry.command)
+        texts = [text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0") for text in (body, error)]
+        row = (self.epoch, entry.seq, entry.at, entry.actor, kind, *texts)
+        await self._live().execute(QUARANTINE, *row)
+
+    async def close(self) -> None:
+        """Wait for a running commit and give up the lease."""
+        await self._settle_running()
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            await connection.close()
+
+    async def _commit(self, entries: Sequence[LogEntry]) -> None:
+        try:
+            rows = rows_of(entries, epoch=self.epoch, head=self._head)
+        except (ValueError, TypeError, OverflowError) as e:
+            raise NotCommitted(f"the batch can't be written: {e}", permanent=True) from e
+        next_seq = entries[-1].seq
+        connection, statement = self._live(), self._statement
+        assert statement is not None
+        try:
+            await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *rows.arguments())
+        except asyncpg.PostgresError as e:
+            raise _meaning_of(e, connection) from e
+        except Exception as e:  # whatever it is: the statement may have been sent
+            raise Doubtful(f"{type(e).__name__}: {e}") from e
+        self._seq, self._head = next_seq, rows.head
+
+    def _live(self) -> asyncpg.Connection:
+        if self._connection is None:
+            raise Doubtful("there is no session: resolve first")
+        return self._connection
+
+    async def _settle_running(self) -> None:
+        if self._running is not None:
+            await asyncio.wait([self._running])
+            if not self._running.cancelled():
+                self._running.exception()  # its caller has heard of it, or was cancelled
+            self._running = None
+
+    async def _connect(self) -> asyncpg.Connection:
+        """Reach the server, trying again for reconnect_s: it may be starting, or restarting after a crash."""
+        deadline = asyncio.get_running_loop().time() + self._reconnect_s
+        pause_s = 0.05
+        while True:
+            try:
+                return await asyncpg.connect(self._dsn, server_settings=SESSION, timeout=max(self._reconnect_s, 1.0))
+            except (
+                OSError,
+                asyncpg.PostgresConnectionError,
+                asyncpg.CannotConnectNowError,
+                asyncpg.TooManyConnectionsError,
+            ):
+                if asyncio.get_running_loop().time() + pause_s > deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 1.0)
+
+    async def _take_lock(self, connection: asyncpg.Connection, *, takeover: bool) -> None:
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, ENGINE_LOCK):
+            if asyncio.get_running_loop().time() >= deadline:
+                if not takeover:
+                    holder = await connection.fetchval("SELECT holder FROM market.lease")
+                    raise LeaseLost(f"another engine holds the lease: {holder}")
+                await self._end_sessions(connection)
+                deadline += self._wait_s
+            await asyncio.sleep(LOCK_POLL_S)
+
+    async def _end_sessions(self, connection: asyncpg.Connection, only_pid: int | None = None) -> None:
+        """End the session that holds the engine's lock (if it is `only_pid`, where that is given), wait for its end."""
+        for (pid,) in await connection.fetch(LOCK_HOLDERS, ADVISORY_SPACE, ENGINE_LOCK):
+            if only_pid in (None, pid):
+                await connection.execute("SELECT pg_terminate_backend($1, $2)", pid, TERMINATE_MS)
+
+    async def _begin_epoch(self, connection: asyncpg.Connection, *, expected: int | None) -> None:
+        """Become the writer as of now: from here on whatever an older epoch still sends is refused."""
+        await connection.execute("SET ROLE debt_market_engine")
+        lease = await connection.fetchrow(RAISE_EPOCH, self._holder, expected)
+        if lease is None:
+            raise LeaseLost(f"epoch {expected} is over: another engine has taken the lease")
+        self.epoch, self._seq, self._head = lease["epoch"], Seq(lease["seq"]), lease["log_head"]
+        self._statement = await connection.prepare(COMMIT_BATCH)
+        self._connection, self._server_pid = connection, connection.get_server_pid()
+
+
+def _meaning_of(e: asyncpg.PostgresError, connection: asyncpg.Connection) -> Exception:
+    """Tell what an error of the server says about the transaction: gone for certain, or not."""
+    if e.sqlstate == FENCED:
+        return LeaseLost(str(e))
+    refused_by_driver = e.severity_en is None  # an argument that can't be encoded: nothing was sent
+    if refused_by_driver or (e.severity_en == "ERROR" and not connection.is_closed()):
+        return NotCommitted(str(e), permanent=refused_by_driver or e.sqlstate[:2] in FAULTS_OF_THE_BATCH)
+    return Doubtful(f"{type(e).__name__}: {e}")
