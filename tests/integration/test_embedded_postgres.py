@@ -50,6 +50,8 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.communicate()
+    with embedded._FolderLock(tmp_path / "postgres.lock"):
+        pass  # clears away the socket's folder, as the next start would
 
 
 def postmaster_of(holder: subprocess.Popen[str]) -> int:
