@@ -4,6 +4,7 @@ Each is idempotent where the contract says so: a repeat with the same content ch
 the same id with other content is refused.
 """
 
+import hashlib
 import re
 from dataclasses import replace
 from datetime import date, timedelta
@@ -62,7 +63,7 @@ def open_market(state: State, command: OpenMarket, changes: Changes) -> Done:
 def open_account(state: State, command: OpenAccount, changes: Changes) -> Done:
     _require(ACCOUNT_ID.fullmatch(command.account_id), "account_id", "1 to 32 of A-Z a-z 0-9 . _ -")
     _require(command.account_id not in RESERVED_ACCOUNTS, "account_id", "the ledger's own accounts can't be opened")
-    digest = trading.content_digest(_without_reason(command))
+    digest = _digest(command)
     if (present := state.accounts.get(command.account_id)) is not None:
         return _repeat(present.digest, digest, "account_id")
     account = Account(
@@ -96,7 +97,7 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
     _require(CURRENCY.fullmatch(command.currency), "currency", "an ISO 4217 code")
     _require(1 <= len(command.custody_ref) <= 128, "custody_ref", "1 to 128 characters")
     _require(command.amount > 0, "amount", "more than 0")
-    digest = trading.content_digest(_without_reason(command))
+    digest = _digest(command)
     if (done := state.custody.get(command.custody_ref)) is not None:
         return _repeat(done.digest, digest, "custody_ref")
     account, currency = state.account(command.account_id), command.currency
@@ -132,7 +133,7 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
 def register_loan(state: State, command: RegisterLoan, changes: Changes) -> Done:
     terms = command.terms
     _require(LOAN_ID.fullmatch(terms.loan_id), "loan_id", "1 to 32 of A-Z 0-9 . _ -")
-    digest = trading.content_digest(_without_reason(command))
+    digest = _digest(command)
     if (present := state.loans.get(terms.loan_id)) is not None:
         return _repeat(present.digest, digest, "loan_id")
     _check_terms(state, command)
@@ -301,6 +302,6 @@ def _require(holds: object, field: str, what: str) -> None:
         raise InvalidArguments(f"{field} must be {what}", field=field)
 
 
-def _without_reason(command: OpenAccount | Deposit | Withdraw | RegisterLoan) -> object:
-    """The reason is a remark, not content: a retry may word it anew."""
-    return replace(command, reason=None)
+def _digest(command: OpenAccount | Deposit | Withdraw | RegisterLoan) -> bytes:
+    """Return a hash of a command's content. The reason is a remark, not content: a retry may word it anew."""
+    return hashlib.blake2b(repr(replace(command, reason=None)).encode(), digest_size=16).digest()

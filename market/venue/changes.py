@@ -173,6 +173,7 @@ def order_state(order: Order, currency: Currency, reason: CancelReason | None = 
         leaves=order.leaves,
         shown=order.shown,
         cum_cost=order.cum_cost,
+        turnover=order.turnover,
         hold=order.hold,
         post_only=order.post_only,
         min_quantity=order.min_quantity,

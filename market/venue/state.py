@@ -89,6 +89,7 @@ class LoanDay:
     accrued: Accrued
     bound: Accrued
     price_cap: PriceBp | None
+    yields_ppm: dict[PriceBp, int | None] = field(default_factory=dict)  # of prices that traded today
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,8 @@ leaves no trace by construction. A fill trades at the maker's price, claim again
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import astuple, replace
+from dataclasses import fields
+from operator import attrgetter
 
 from market.claims.yields import remaining_flows, yield_at_price
 from market.commands import AmendOrder, CancelAll, CancelOrder, CountAck, OrderAck, PlaceOrder
@@ -41,12 +42,16 @@ from market.venue.amounts import FillCost, fill_cost, hold_of
 from market.venue.changes import Changes
 from market.venue.state import Account, Loan, State
 
+# The id itself and the session it came from are not content; the tag, free text, is added apart.
+ORDER_CONTENT = attrgetter(
+    *sorted({field.name for field in fields(PlaceOrder)} - {"client_order_id", "session", "tag"})
+)
+
 
 def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
     account = state.account(command.account_id)
-    digest = content_digest(command)
     if command.client_order_id is not None and (first := account.first_answers.get(command.client_order_id)):
-        return _first_answer(first, digest)
+        return _first_answer(first, order_digest(command))
     loan = state.loan(command.loan_id)
     admission.check_account(account)
     admission.check_loan(loan)
@@ -70,7 +75,7 @@ def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
     changes.execution(order, ExecType.NEW)
     matching.execute()
     if order.client_order_id is not None:
-        _remember_first_answer(account, order, digest, matching.cancel_reason, changes)
+        _remember_first_answer(account, order, order_digest(command), matching.cancel_reason, changes)
     return _ack(order, changes, matching.cancel_reason)
 
 
@@ -302,6 +307,7 @@ class Matching:
         ytm = ytm_ppm(state, loan, maker.price)
         for order, is_maker in ((maker, True), (taker, False)):
             order.cum_cost = Minor(order.cum_cost + cost.principal)
+            order.turnover += maker.price * quantity
             order.status = OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
             if is_maker and not order.leaves:
                 _forget(state, maker_account, order)
@@ -366,21 +372,22 @@ class Matching:
         self.changes.execution(maker, ExecType.CANCELED, reason=reason)
 
 
-def content_digest(command: object) -> bytes:
-    """Return a hash of all that a command says, its client order id aside: what "same content" means."""
-    if isinstance(command, PlaceOrder):
-        command = replace(command, client_order_id=None, session=None)
-    return hashlib.blake2b(repr(astuple(command)).encode(), digest_size=16).digest()  # type: ignore[call-overload]
+def order_digest(command: PlaceOrder) -> bytes:
+    """Return a hash of what the order says: what "same content" under one client order id means."""
+    content = "\0".join(map(str, ORDER_CONTENT(command)))
+    return hashlib.blake2b(f"{content}\0{command.tag!r}".encode(), digest_size=16).digest()
 
 
 def ytm_ppm(state: State, loan: Loan, price: PriceBp) -> int | None:
     """Effective annual yield of buying at `price` today, in millionths, None where it is undefined (flat loans)."""
     if loan.is_flat or loan.next_instalment is None:
         return None
-    accrued = loan.on(state.today).accrued
-    flows = remaining_flows(loan.schedule, state.today)
-    found = yield_at_price(flows, price, accrued=accrued, outstanding=loan.outstanding)
-    return None if found is None else round(found * 1_000_000)
+    day = loan.on(state.today)
+    if price not in day.yields_ppm:
+        flows = remaining_flows(loan.schedule, state.today)
+        found = yield_at_price(flows, price, accrued=day.accrued, outstanding=loan.outstanding)
+        day.yields_ppm[price] = None if found is None else round(found * 1_000_000)
+    return day.yields_ppm[price]
 
 
 def _limit(state: State, loan: Loan, command: PlaceOrder) -> PriceBp:

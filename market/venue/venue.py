@@ -255,6 +255,7 @@ def _order(state: OrderState) -> Order:
         created_at=state.created_at,
     )
     order.leaves, order.filled, order.shown = state.leaves, state.filled, state.shown
-    order.cum_cost, order.hold, order.status = state.cum_cost, state.hold, state.status
+    order.cum_cost, order.turnover = state.cum_cost, state.turnover
+    order.hold, order.status = state.hold, state.status
     order.version, order.exec_id = state.version, state.exec_id
     return order
