@@ -9,8 +9,10 @@ waits for the old transaction to end, whichever way), then read how far the log 
 
 import asyncio
 import os
+import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import asyncpg
 
@@ -29,6 +31,14 @@ FENCED = "ZF001"  # SQLSTATE raised by market.fence
 FAULTS_OF_THE_BATCH = {"22", "23", "44", "P0"}  # SQLSTATE classes that the same rows would meet again
 LOCK_POLL_S = 0.05
 TERMINATE_MS = 10_000
+CONNECT_TIMEOUT_S = 5.0
+SESSION_LOST = (  # the server is away, or has ended our session
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
 
 SESSION = {
     "application_name": "debt-market engine",
@@ -56,9 +66,18 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+@contextmanager
+def _lost_session_is_doubtful() -> Iterator[None]:
+    try:
+        yield
+    except SESSION_LOST as e:
+        raise Doubtful(f"{type(e).__name__}: {e}") from e
+
+
 class PostgresStore:
     """`engine.Store` on PostgreSQL.
 
+    holder: who we are, for people; made unique here.
     wait_s: how long `open` waits for another engine to give up the lease.  takeover: then end its session instead of
     giving up ourselves.  reconnect_s: how long to try to reach the server before failing.
     """
@@ -74,7 +93,7 @@ class PostgresStore:
     ) -> None:
         self.epoch = 0
         self._dsn = dsn
-        self._holder = holder or this_process()
+        self._holder = f"{holder or this_process()} {secrets.token_hex(4)}"
         self._wait_s = wait_s
         self._takeover = takeover
         self._reconnect_s = reconnect_s
@@ -90,15 +109,16 @@ class PostgresStore:
         connection = await self._connect()
         try:
             await self._take_lock(connection, takeover=self._takeover)
-            await self._begin_epoch(connection, expected=None)
+            await self._begin_epoch(connection, renew=False)
         except BaseException:
             connection.terminate()
             raise
 
     async def recover(self) -> Venue:
         connection = self._live()
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            venue = await recover(connection)
+        with _lost_session_is_doubtful():
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                venue = await recover(connection)
         if venue.seq != self._seq:
             raise LeaseLost(f"the log goes to {venue.seq}, not to {self._seq}: another engine wrote")
         return venue
@@ -116,26 +136,33 @@ class PostgresStore:
         await asyncio.shield(self._running)
 
     async def resolve(self) -> Seq:
-        """Return how far the log goes, for good. Raises LeaseLost if another engine raised the epoch meanwhile."""
+        """Return how far the log goes, for good.
+
+        Raises LeaseLost if another engine raised the epoch meanwhile, OSError or Doubtful if the server can't be
+        reached now: ask again. An answer that was lost on the way does no harm, for the lease knows its holder.
+        """
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
         await self._settle_running()
-        connection = await self._connect()
-        try:
-            await self._end_sessions(connection, only_pid=self._server_pid)
-            await self._take_lock(connection, takeover=False)
-            await self._begin_epoch(connection, expected=self.epoch)
-        except BaseException:
-            connection.terminate()
-            raise
+        with _lost_session_is_doubtful():
+            connection = await self._connect()
+            try:
+                async with asyncio.timeout(self._reconnect_s):
+                    await self._end_sessions(connection, only_pid=self._server_pid)
+                    await self._take_lock(connection, takeover=False)
+                    await self._begin_epoch(connection, renew=True)
+            except BaseException:
+                connection.terminate()
+                raise
         return self._seq
 
     async def quarantine(self, entry: LogEntry, error: str) -> None:
         kind, body = encode(entry.command)
         texts = [text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0") for text in (body, error)]
         row = (self.epoch, entry.seq, entry.at, entry.actor, kind, *texts)
-        await self._live().execute(QUARANTINE, *row)
+        with _lost_session_is_doubtful():
+            await self._live().execute(QUARANTINE, *row)
 
     async def close(self) -> None:
         """Wait for a running commit and give up the lease."""
@@ -178,13 +205,10 @@ class PostgresStore:
         pause_s = 0.05
         while True:
             try:
-                return await asyncpg.connect(self._dsn, server_settings=SESSION, timeout=max(self._reconnect_s, 1.0))
-            except (
-                OSError,
-                asyncpg.PostgresConnectionError,
-                asyncpg.CannotConnectNowError,
-                asyncpg.TooManyConnectionsError,
-            ):
+                return await asyncpg.connect(self._dsn, server_settings=SESSION, timeout=CONNECT_TIMEOUT_S)
+            except asyncpg.ClientConfigurationError:
+                raise  # a malformed address gets no better with time
+            except SESSION_LOST:
                 if asyncio.get_running_loop().time() + pause_s > deadline:
                     raise
             await asyncio.sleep(pause_s)
@@ -194,8 +218,10 @@ class PostgresStore:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, ENGINE_LOCK):
             if asyncio.get_running_loop().time() >= deadline:
+                holder = await connection.fetchval("SELECT holder FROM market.lease")
+                if holder == self._holder:
+                    raise Doubtful("our own last session has not ended yet")
                 if not takeover:
-                    holder = await connection.fetchval("SELECT holder FROM market.lease")
                     raise LeaseLost(f"another engine holds the lease: {holder}")
                 await self._end_sessions(connection)
                 deadline += self._wait_s
@@ -207,12 +233,12 @@ class PostgresStore:
             if only_pid in (None, pid):
                 await connection.execute("SELECT pg_terminate_backend($1, $2)", pid, TERMINATE_MS)
 
-    async def _begin_epoch(self, connection: asyncpg.Connection, *, expected: int | None) -> None:
+    async def _begin_epoch(self, connection: asyncpg.Connection, *, renew: bool) -> None:
         """Become the writer as of now: from here on whatever an older epoch still sends is refused."""
         await connection.execute("SET ROLE debt_market_engine")
-        lease = await connection.fetchrow(RAISE_EPOCH, self._holder, expected)
+        lease = await connection.fetchrow(RAISE_EPOCH, self._holder, renew)
         if lease is None:
-            raise LeaseLost(f"epoch {expected} is over: another engine has taken the lease")
+            raise LeaseLost(f"epoch {self.epoch} is over: another engine has taken the lease")
         self.epoch, self._seq, self._head = lease["epoch"], Seq(lease["seq"]), lease["log_head"]
         self._statement = await connection.prepare(COMMIT_BATCH)
         self._connection, self._server_pid = connection, connection.get_server_pid()
@@ -222,6 +248,8 @@ def _meaning_of(e: asyncpg.PostgresError, connection: asyncpg.Connection) -> Exc
     """Tell what an error of the server says about the transaction: gone for certain, or not."""
     if e.sqlstate == FENCED:
         return LeaseLost(str(e))
+    if isinstance(e, asyncpg.PostgresConnectionError):  # the driver's own word for a lost link, wrapped as a server's
+        return Doubtful(f"{type(e).__name__}: {e}")
     refused_by_driver = e.severity_en is None  # an argument that can't be encoded: nothing was sent
     if refused_by_driver or (e.severity_en == "ERROR" and not connection.is_closed()):
         return NotCommitted(str(e), permanent=refused_by_driver or e.sqlstate[:2] in FAULTS_OF_THE_BATCH)

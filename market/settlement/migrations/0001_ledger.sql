@@ -180,6 +180,7 @@ CREATE TABLE market.orders (
     leaves               bigint NOT NULL,
     shown                bigint NOT NULL,
     cum_cost             bigint NOT NULL CONSTRAINT orders_cost_not_negative CHECK (cum_cost >= 0),
+    turnover             bigint NOT NULL CONSTRAINT orders_turnover_not_negative CHECK (turnover >= 0),
     hold                 bigint NOT NULL,
     post_only            boolean NOT NULL,
     min_quantity         bigint,
@@ -485,12 +486,12 @@ BEGIN
 END;
 $$;
 
--- Makes the caller the only writer. With p_expected: only if that epoch is still the newest; else no row comes back.
-CREATE FUNCTION market.raise_epoch(p_holder text, p_expected bigint DEFAULT NULL)
+-- Makes the caller, who goes by a name of its own, the only writer. p_renew: only if it is the holder; else no row.
+CREATE FUNCTION market.raise_epoch(p_holder text, p_renew boolean)
 RETURNS TABLE (epoch bigint, seq bigint, log_head bytea)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
     UPDATE market.lease l SET epoch = l.epoch + 1, holder = p_holder
-        WHERE p_expected IS NULL OR l.epoch = p_expected RETURNING l.epoch, l.seq, l.log_head;
+        WHERE NOT p_renew OR l.holder = p_holder RETURNING l.epoch, l.seq, l.log_head;
 $$;
 
 CREATE TYPE market.order_hold AS (order_id bigint, hold bigint);
@@ -538,11 +539,11 @@ BEGIN
     IF cardinality(p_orders) > 0 THEN
         INSERT INTO market.orders AS o SELECT * FROM unnest(p_orders)
             ON CONFLICT (order_id) DO UPDATE SET
-                (expire_at, price, quantity, filled, leaves, shown, cum_cost, hold, min_quantity, display_quantity, session,
-                 tag, status, cancel_reason, version, priority, exec_id, is_open, engine_seq, updated_at) =
+                (expire_at, price, quantity, filled, leaves, shown, cum_cost, turnover, hold, min_quantity, display_quantity,
+                 session, tag, status, cancel_reason, version, priority, exec_id, is_open, engine_seq, updated_at) =
                 (excluded.expire_at, excluded.price, excluded.quantity, excluded.filled, excluded.leaves, excluded.shown,
-                 excluded.cum_cost, excluded.hold, excluded.min_quantity, excluded.display_quantity, excluded.session,
-                 excluded.tag, excluded.status, excluded.cancel_reason, excluded.version, excluded.priority,
+                 excluded.cum_cost, excluded.turnover, excluded.hold, excluded.min_quantity, excluded.display_quantity,
+                 excluded.session, excluded.tag, excluded.status, excluded.cancel_reason, excluded.version, excluded.priority,
                  excluded.exec_id, excluded.is_open, excluded.engine_seq, excluded.updated_at);
     END IF;
     IF cardinality(p_holds) > 0 THEN
