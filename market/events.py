@@ -55,6 +55,7 @@ class OrderState:
     leaves: Face
     shown: Face
     cum_cost: Minor  # sum of principal of its fills
+    turnover: int  # sum of price x quantity of its fills: over `filled`, their average price
     hold: int
     post_only: bool
     min_quantity: Face | None

@@ -120,6 +120,7 @@ class Order:
         "stp",
         "tag",
         "time_in_force",
+        "turnover",
         "version",
     )
 
@@ -164,6 +165,7 @@ class Order:
         self.shown = Face(0)  # the book sets it when the order joins a queue
         self.filled = Face(0)
         self.cum_cost = Minor(0)
+        self.turnover = 0
         self.post_only = post_only
         self.min_quantity = min_quantity
         self.display_quantity = display_quantity
