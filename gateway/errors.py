@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.wire import decimal2, dump_json
+from gateway.wire import minor_text, dump_json
 from market import errors as market
 from market.errors import MarketError
 
@@ -171,7 +171,7 @@ def answer_of(error: MarketError) -> ErrorAnswer:
 def details_of(error: MarketError) -> dict[str, int | str | None]:
     """Return the error's details in the wire's words: amounts with two decimals, the rest unchanged."""
     return {
-        name: decimal2(value) if name in AMOUNTS and isinstance(value, int) else value
+        name: minor_text(value) if name in AMOUNTS and isinstance(value, int) else value
         for name, value in error.details.items()
         if name not in HIDDEN
     }

@@ -128,33 +128,43 @@ def scaled(value: Decimal, places: int) -> int | None:
     return None if whole > LARGEST else -whole if sign else whole
 
 
-def decimal2(value: int) -> str:
+def minor_text(value: int) -> str:
     """Return minor units or basis points as a plain decimal with 2 places: 9725 is "97.25"."""
     if value < 0:
-        return "-" + decimal2(-value)
+        return "-" + minor_text(-value)
     whole, cents = divmod(value, 100)
     return f"{whole}.{cents:02d}"
 
 
-def decimal6(ppm: int) -> str:
+def ppm_text(ppm: int) -> str:
     """Return millionths as a plain decimal with 6 places: 128412 is "0.128412"."""
     sign, ppm = ("-", -ppm) if ppm < 0 else ("", ppm)
     return f"{sign}{ppm // 1_000_000}.{ppm % 1_000_000:06d}"
 
 
-def fraction6(value: float | None) -> str | None:
+def yield_text(value: float | None) -> str | None:
     """Return a yield with 6 places, None if it is undefined."""
-    return None if value is None else decimal6(round(value * 1_000_000))
+    return None if value is None else ppm_text(round(value * 1_000_000))
 
 
-def ratio8(numerator: int, denominator: int) -> str:
+def factor_text(numerator: int, denominator: int) -> str:
     """Return numerator / denominator with 8 places, half up; both >= 0, denominator > 0. The pool factor's format."""
     scaled_up = (2 * numerator * 10**8 + denominator) // (2 * denominator)
     return f"{scaled_up // 10**8}.{scaled_up % 10**8:08d}"
 
 
-def optional2(value: int | None) -> str | None:
-    return None if value is None else decimal2(value)
+def minor_or_none(value: int | None) -> str | None:
+    return None if value is None else minor_text(value)
+
+
+def ppm_or_none(ppm: int | None) -> str | None:
+    return None if ppm is None else ppm_text(ppm)
+
+
+def rate_text(ppm: int) -> str:
+    """Return a rate in millionths with as many places as it needs, at least 2: 3000 is "0.003", 0 is "0.00"."""
+    text = ppm_text(ppm)
+    return text[:-4] + text[-4:].rstrip("0")
 
 
 @lru_cache(maxsize=4096)
@@ -162,14 +172,14 @@ def _second(seconds: int) -> str:
     return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def rfc3339(at: int) -> str:
+def time_text(at: int) -> str:
     """Return nanoseconds since 1970 as UTC with microseconds; what is finer is cut."""
     seconds, rest = divmod(at, SECOND)
     return f"{_second(seconds)}.{rest // 1000:06d}Z"
 
 
-def optional_time(at: int | None) -> str | None:
-    return None if at is None else rfc3339(at)
+def time_or_none(at: int | None) -> str | None:
+    return None if at is None else time_text(at)
 
 
 def parse_time(text: object) -> Nanos | None:

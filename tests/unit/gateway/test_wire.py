@@ -7,18 +7,19 @@ import pytest
 
 from gateway.wire import (
     LARGEST,
-    decimal2,
-    decimal6,
     dump_json,
     exact_decimal,
-    fraction6,
+    factor_text,
+    minor_text,
     parse_date,
     parse_json,
     parse_order_id,
     parse_time,
-    ratio8,
-    rfc3339,
+    ppm_text,
+    rate_text,
     scaled,
+    time_text,
+    yield_text,
 )
 from market.errors import InvalidArguments
 
@@ -122,17 +123,18 @@ def test_scaling_is_exact_or_refused(text: str, expected: int | None) -> None:
     [(9725, "97.25"), (0, "0.00"), (5, "0.05"), (-5, "-0.05"), (-9725, "-97.25"), (10**17, "1" + "0" * 15 + ".00")],
 )
 def test_minor_units_have_two_places(value: int, text: str) -> None:
-    assert decimal2(value) == text
+    assert minor_text(value) == text
 
 
 def test_yields_have_six_places_and_factors_eight() -> None:
-    assert decimal6(128_412) == "0.128412"
-    assert decimal6(-1_500_000) == "-1.500000"
-    assert fraction6(None) is None
-    assert fraction6(-0.0000001) == "0.000000"
-    assert ratio8(2, 3) == "0.66666667"
-    assert ratio8(1, 1) == "1.00000000"
-    assert ratio8(0, 7) == "0.00000000"
+    assert ppm_text(128_412) == "0.128412"
+    assert ppm_text(-1_500_000) == "-1.500000"
+    assert yield_text(None) is None
+    assert yield_text(-0.0000001) == "0.000000"
+    assert [rate_text(ppm) for ppm in (3_000, 0, 140_700, 1)] == ["0.003", "0.00", "0.1407", "0.000001"]
+    assert factor_text(2, 3) == "0.66666667"
+    assert factor_text(1, 1) == "1.00000000"
+    assert factor_text(0, 7) == "0.00000000"
 
 
 @pytest.mark.parametrize(
@@ -155,8 +157,8 @@ def test_times_are_rfc_3339_with_a_zone(text: object, at: int | None) -> None:
 
 
 def test_times_are_shown_in_microseconds() -> None:
-    assert rfc3339(1_714_564_800_123_456_789) == "2024-05-01T12:00:00.123456Z"
-    assert rfc3339(0) == "1970-01-01T00:00:00.000000Z"
+    assert time_text(1_714_564_800_123_456_789) == "2024-05-01T12:00:00.123456Z"
+    assert time_text(0) == "1970-01-01T00:00:00.000000Z"
 
 
 def test_dates_are_calendar_dates_of_this_age() -> None:

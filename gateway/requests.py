@@ -1,0 +1,478 @@
+"""What may be asked: one strict model per request body, each with the command that it becomes.
+
+A field of the wrong type or form is refused here, by name. What only the venue can judge is passed on in a value that
+it refuses for the right reason: a price or quantity finer than its unit becomes 0 and a symbol that names no loan stays
+whole, so that the venue's order of checks (duplicate id, loan, mode, price, quantity, ...) holds for them too.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from gateway.errors import DeadlineElapsed, UnknownField
+from gateway.wire import LARGEST, exact_decimal, parse_date, parse_order_id, parse_time, printable, scaled
+from market.claims.loan import (
+    ClaimType,
+    Coverage,
+    DayCount,
+    Document,
+    Guarantee,
+    GuaranteeKind,
+    LoanStatus,
+    LoanTerms,
+    RepaymentMethod,
+)
+from market.commands import (
+    AccountKind,
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    Deposit,
+    FreezeAccount,
+    HaltLoan,
+    IssueFace,
+    Mode,
+    OpenAccount,
+    PlaceOrder,
+    RegisterLoan,
+    RollDay,
+    SetMode,
+    Withdraw,
+)
+from market.errors import InvalidArguments, UnknownOrder
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
+from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Side, TimeInForce
+
+RATE_PLACES = 6  # rates are counted in millionths
+NOT_AN_ORDER = OrderId(0)  # no order has this number
+
+
+def _decimal(value: object) -> Decimal:
+    number = exact_decimal(value)
+    if number is None:
+        raise ValueError("must be a decimal number in plain notation")
+    return number
+
+
+def _price(value: object) -> PriceBp:
+    """Basis points. Finer than the unit is off every tick, so 0; too large for the wire is out of every band."""
+    number = _decimal(value)
+    return PriceBp(LARGEST if number > LARGEST else scaled(number, 2) or 0)
+
+
+def _quantity(value: object) -> Face:
+    """Original face. Finer than the unit, or more than there can be, is no quantity, so 0."""
+    return Face(scaled(_decimal(value), 2) or 0)
+
+
+def _amount(value: object) -> Minor:
+    units = scaled(_decimal(value), 2)
+    if units is None:
+        raise ValueError("must have at most 2 decimals and be at most 90 trillion")
+    return Minor(units)
+
+
+def _rate(value: object) -> int:
+    ppm = scaled(_decimal(value), RATE_PLACES)
+    if ppm is None:
+        raise ValueError("must have at most 6 decimals")
+    return ppm
+
+
+def _time(value: object) -> Nanos:
+    at = parse_time(value)
+    if at is None:
+        raise ValueError("must be a time like 2024-05-01T12:00:00Z (RFC 3339)")
+    return at
+
+
+def _date(value: object) -> date:
+    day = parse_date(value)
+    if day is None:
+        raise ValueError("must be a date like 2024-05-01")
+    return day
+
+
+def _order_id(value: object) -> OrderId:
+    """An id that is no order's is passed on as one, for the venue to say that it does not know it."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return parse_order_id(value) or NOT_AN_ORDER
+
+
+Price = Annotated[PriceBp, PlainValidator(_price)]
+Quantity = Annotated[Face, PlainValidator(_quantity)]
+Amount = Annotated[Minor, PlainValidator(_amount)]
+Rate = Annotated[int, PlainValidator(_rate)]
+Time = Annotated[Nanos, PlainValidator(_time)]
+Day = Annotated[date, PlainValidator(_date)]
+OrderIdText = Annotated[OrderId, PlainValidator(_order_id)]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Text = Annotated[str, StringConstraints(max_length=500)]
+ClientOrderIdText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,36}$")]
+CustodyRef = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+E = TypeVar("E", bound=StrEnum)
+Word = Annotated[E, Field(strict=False)]  # one of an enumeration's words
+
+
+class Request(BaseModel):
+    """Strict: nothing is converted, nothing unknown is passed over."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Self:
+        """Return the request that `body` says. Raises UnknownField or InvalidArguments, each naming the field."""
+        try:
+            return cls.model_validate(body)
+        except ValidationError as e:
+            _refuse(e.errors(include_url=False, include_context=False, include_input=False))
+
+
+def _refuse(errors: Sequence[ErrorDetails]) -> NoReturn:
+    """Raise the first thing that is wrong. An unknown field comes before all else: it may be a misspelt one."""
+    error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    field = printable(".".join(str(part) for part in error["loc"])) or None
+    if error["type"] == "extra_forbidden":
+        raise UnknownField(f"there is no field {field} here", field=field)
+    raise InvalidArguments(f"{field or 'request'}: {error['msg'].removeprefix('Value error, ')}", field=field)
+
+
+def _later(value: object) -> None:
+    if value not in (None, False):
+        raise ValueError("is not supported yet")
+
+
+Later = Annotated[None, PlainValidator(_later)]  # named in the contract, part of a later version
+
+
+class OrderParams(Request):
+    """An order, but for the loan: that is `symbol` on the socket and `loan_id` in REST."""
+
+    side: Word[Side]
+    order_type: Word[OrderType] = OrderType.LIMIT
+    limit_price: Price | None = None
+    order_qty: Quantity
+    time_in_force: Word[TimeInForce] | None = None
+    expire_time: Time | None = None
+    post_only: bool = False
+    min_qty: Quantity | None = None
+    display_qty: Quantity | None = None
+    stp_type: Word[SelfTradePrevention] = SelfTradePrevention.CANCEL_NEWEST
+    cancel_on_disconnect: bool = False
+    cancel_on_payment: bool = False
+    cancel_on_reschedule: bool = False
+    deadline: Time | None = None
+    tag: Name | None = None
+    cl_ord_id: ClientOrderIdText | None = None
+    limit_yield: Later = None
+    peg: Later = None
+    if_book_seq: Later = None
+    check_only: Later = Field(None, alias="validate")
+
+    def to_command(
+        self, account_id: AccountId, loan_id: LoanId, *, now: Nanos, session: str | None = None
+    ) -> PlaceOrder:
+        """Raises InvalidArguments for fields that contradict each other, DeadlineElapsed. now: when it was received."""
+        self._check_words(now)
+        if self.deadline is not None and self.deadline <= now:
+            raise DeadlineElapsed(field="deadline")
+        return PlaceOrder(
+            account_id=account_id,
+            loan_id=loan_id,
+            side=self.side,
+            quantity=self.order_qty,
+            order_type=self.order_type,
+            price=self.limit_price,
+            time_in_force=self._time_in_force,
+            expire_at=self.expire_time,
+            post_only=self.post_only,
+            min_quantity=self.min_qty,
+            display_quantity=self.display_qty,
+            stp=self.stp_type,
+            cancel_on_disconnect=self.cancel_on_disconnect,
+            cancel_on_payment=self.cancel_on_payment,
+            cancel_on_reschedule=self.cancel_on_reschedule,
+            client_order_id=None if self.cl_ord_id is None else ClientOrderId(self.cl_ord_id),
+            session=session,
+            tag=self.tag,
+        )
+
+    @property
+    def _time_in_force(self) -> TimeInForce:
+        if self.time_in_force is not None:
+            return self.time_in_force
+        return TimeInForce.IOC if self.order_type is OrderType.MARKET else TimeInForce.GTC
+
+    def _check_words(self, now: Nanos) -> None:
+        """Refuse what contradicts itself, whatever the market is like."""
+        is_market, lasts = self.order_type is OrderType.MARKET, self._time_in_force
+        _require(self.limit_price is not None or is_market, "limit_price", "a limit order needs one")
+        _require(self.limit_price is None or not is_market, "limit_price", "a market order has none")
+        _require(not is_market or lasts is TimeInForce.IOC, "time_in_force", "a market order is ioc")
+        _require(lasts is not TimeInForce.GTD or self.expire_time is not None, "expire_time", "gtd needs one")
+        _require(lasts is TimeInForce.GTD or self.expire_time is None, "expire_time", "only gtd has one")
+        _require(self.expire_time is None or self.expire_time > now, "expire_time", "must be in the future")
+        _require(not self.post_only or lasts not in IMMEDIATE, "post_only", "an order that never rests can't be")
+        _require(self.display_qty is None or lasts not in IMMEDIATE, "display_qty", "this order never rests")
+
+
+def _require(holds: bool, field: str, why: str) -> None:
+    if not holds:
+        raise InvalidArguments(f"{field}: {why}", field=field)
+
+
+class RestOrder(OrderParams):
+    loan_id: Name
+
+
+class AmendParams(Request):
+    order_qty: Quantity | None = None
+    limit_price: Price | None = None
+    if_version: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    deadline: Time | None = None
+
+    def to_command(
+        self,
+        account_id: AccountId,
+        *,
+        now: Nanos,
+        order_id: OrderId | None = None,
+        client_order_id: ClientOrderId | None = None,
+    ) -> AmendOrder:
+        _require(self.order_qty is not None or self.limit_price is not None, "order_qty", "nothing to change")
+        if self.deadline is not None and self.deadline <= now:
+            raise DeadlineElapsed(field="deadline")
+        return AmendOrder(
+            account_id=account_id,
+            order_id=order_id,
+            client_order_id=client_order_id,
+            quantity=self.order_qty,
+            price=self.limit_price,
+            if_version=self.if_version,
+        )
+
+
+class CancelAllParams(Request):
+    side: Word[Side] | None = None
+    session: Name | None = None
+    tag: Name | None = None
+
+    def to_command(self, account_id: AccountId, loan_id: LoanId | None) -> CancelAll:
+        return CancelAll(account_id=account_id, loan_id=loan_id, side=self.side, session=self.session, tag=self.tag)
+
+
+class RestCancelAll(CancelAllParams):
+    loan_id: Name | None = None
+
+
+def cancel_command(account_id: AccountId, order_id: str) -> CancelOrder:
+    """Raises UnknownOrder for a text that is no order's id."""
+    number = parse_order_id(order_id)
+    if number is None:
+        raise UnknownOrder(f"no order {printable(order_id)}", field="order_id")
+    return CancelOrder(account_id=account_id, order_id=number)
+
+
+# Keys
+
+
+class Scope(StrEnum):
+    READ = "read"
+    TRADE = "trade"
+    TRANSFER = "transfer"
+    ADMIN = "admin"
+
+
+class NewApiKey(Request):
+    scopes: list[Word[Scope]] = Field(min_length=1, max_length=4)
+    ip_allow: list[Name] = Field([], max_length=32)
+    expires_at: Time | None = None
+    reason: Text | None = None
+
+
+# Administration
+
+
+class Empty(Request):
+    """A body that has nothing to say but may give a reason."""
+
+    reason: Text | None = None
+
+
+class NewAccount(Request):
+    account_id: Name
+    kind: Word[AccountKind]
+    name: Text = ""
+    owner_group: Name | None = None
+    risk_class: Literal["c1", "c2", "c3", "c4", "c5"] | None = None
+    reason: Text | None = None
+
+    def to_command(self) -> OpenAccount:
+        return OpenAccount(
+            account_id=AccountId(self.account_id),
+            kind=self.kind,
+            name=self.name,
+            owner_group=self.owner_group,
+            risk_class=self.risk_class,
+            reason=self.reason,
+        )
+
+
+def freeze_command(body: Empty, account_id: str, *, frozen: bool) -> FreezeAccount:
+    return FreezeAccount(account_id=AccountId(account_id), frozen=frozen, reason=body.reason)
+
+
+class CashMovement(Request):
+    account_id: Name
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
+    amount: Amount
+    custody_ref: CustodyRef
+    reason: Text | None = None
+
+    def to_deposit(self) -> Deposit:
+        return Deposit(
+            account_id=AccountId(self.account_id),
+            currency=Currency(self.currency),
+            amount=self.amount,
+            custody_ref=self.custody_ref,
+            reason=self.reason,
+        )
+
+    def to_withdrawal(self) -> Withdraw:
+        return Withdraw(
+            account_id=AccountId(self.account_id),
+            currency=Currency(self.currency),
+            amount=self.amount,
+            custody_ref=self.custody_ref,
+            reason=self.reason,
+        )
+
+
+class GuaranteeBody(Request):
+    kind: Word[GuaranteeKind] = GuaranteeKind.NONE
+    name: Text | None = None
+    trigger_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    coverage: Word[Coverage] = Coverage.PRINCIPAL
+
+
+class DocumentBody(Request):
+    name: Text
+    sha256: Sha256
+
+
+class NewLoan(Request):
+    """outstanding_principal: all of the original if not given.  never_late: what the status says of it if not given."""
+
+    loan_id: Name
+    originator: Name
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
+    original_principal: Amount
+    issued_face: Amount = Minor(0)
+    annual_rate: Rate
+    repayment_method: Word[RepaymentMethod]
+    term_months: int = Field(ge=1, le=1_200)
+    months_per_period: int = Field(1, ge=1, le=1_200)
+    issue_date: Day
+    first_due_date: Day
+    day_count: Word[DayCount] = DayCount.PERIOD
+    outstanding_principal: Amount | None = None
+    status: Word[LoanStatus] = LoanStatus.CURRENT
+    grade: Annotated[str, StringConstraints(max_length=16)] = ""
+    claim_type: Word[ClaimType] = ClaimType.UNSECURED
+    guarantee: GuaranteeBody = GuaranteeBody()
+    borrower_ref: Text = ""
+    purpose: Text = ""
+    region: Text = ""
+    rulebook: Name = "open"
+    documents: list[DocumentBody] = Field([], max_length=64)
+    transferable: bool = True
+    never_late: bool | None = None
+    reason: Text | None = None
+
+    @field_validator("guarantee", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: object) -> object:
+        return {} if value is None else value
+
+    def to_command(self) -> RegisterLoan:
+        """Raises InvalidArguments for a first due date so late that the last instalment would leave the calendar."""
+        last_year = self.first_due_date.year + self.term_months // 12 + 1
+        _require(last_year <= 2_400, "first_due_date", "the last instalment must fall before 2400")
+        return RegisterLoan(
+            terms=self._terms(),
+            issued_face=Face(self.issued_face),
+            status=self.status,
+            rulebook=self.rulebook,
+            reason=self.reason,
+        )
+
+    def _terms(self) -> LoanTerms:
+        outstanding = self.outstanding_principal
+        never_late = self.never_late
+        if never_late is None:
+            never_late = self.status in (LoanStatus.CURRENT, LoanStatus.REPAID)
+        return LoanTerms(
+            loan_id=LoanId(self.loan_id),
+            originator=AccountId(self.originator),
+            currency=Currency(self.currency),
+            original_principal=self.original_principal,
+            outstanding_at_registration=self.original_principal if outstanding is None else outstanding,
+            annual_rate_ppm=self.annual_rate,
+            repayment_method=self.repayment_method,
+            term_months=self.term_months,
+            months_per_period=self.months_per_period,
+            issue_date=self.issue_date,
+            first_due_date=self.first_due_date,
+            day_count=self.day_count,
+            grade=self.grade,
+            claim_type=self.claim_type,
+            guarantee=Guarantee(
+                kind=self.guarantee.kind,
+                name=self.guarantee.name,
+                trigger_days=self.guarantee.trigger_days,
+                coverage=self.guarantee.coverage,
+            ),
+            borrower_ref=self.borrower_ref,
+            purpose=self.purpose,
+            region=self.region,
+            documents=tuple(Document(name=each.name, sha256=each.sha256) for each in self.documents),
+            transferable=self.transferable,
+            never_late=never_late,
+        )
+
+
+class NewFace(Request):
+    face: Quantity
+    reason: Text | None = None
+
+    def to_command(self, loan_id: str) -> IssueFace:
+        return IssueFace(loan_id=LoanId(loan_id), face=self.face, reason=self.reason)
+
+
+def halt_command(body: Empty, loan_id: str, *, halted: bool) -> HaltLoan:
+    return HaltLoan(loan_id=LoanId(loan_id), halted=halted, reason=body.reason)
+
+
+class NewMode(Request):
+    mode: Word[Mode]
+    reason: Text | None = None
+
+    def to_command(self) -> SetMode:
+        return SetMode(mode=self.mode, reason=self.reason)
+
+
+class DayRoll(Request):
+    to: Day
+    reason: Text | None = None
+
+    def to_command(self) -> RollDay:
+        return RollDay(to=self.to, reason=self.reason)
