@@ -6,7 +6,7 @@ same order give the same state, in any process: `state_hash` proves it.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from market.claims.schedule import recast, schedule_of
@@ -172,11 +172,20 @@ class Venue:
     def state_hash(self) -> bytes:
         """Return SHA-256 over the whole state in canonical order, the same in every process that has the same state."""
         digest = hashlib.sha256()
-        lines = [repr(event) for event in self._describe() if not isinstance(event, BookChanged)]
+        lines = [_canonical(event) for event in self._describe() if not isinstance(event, BookChanged)]
         for line in sorted(lines):
             digest.update(line.encode())
         digest.update(f"{self.seq} {self.state.last_trade_id}".encode())
         return digest.digest()
+
+
+def _canonical(event: Event) -> str:
+    """Return the event in words that are the same in every process: a set's order is not."""
+    if isinstance(event, LoanChanged):
+        statuses = sorted(event.rulebook.tradable_statuses)
+        event = replace(event, rulebook=replace(event.rulebook, tradable_statuses=frozenset()))
+        return f"{event!r} {statuses!r}"
+    return repr(event)
 
 
 def _account(event: AccountChanged) -> Account:
