@@ -1,6 +1,8 @@
 """Price-time priority order book for the claims of one loan.
 
-Layout: two ladders of price levels, bids and asks; a level is a FIFO queue of resting orders.
+Layout: two ladders of price levels, bids and asks; a level is a FIFO queue of resting orders. On one
+core of a Xeon an order or cancel takes 2.5 us; with SortedList for prices 1.2 times and with SortedDict 1.4 times that,
+and a dict as the queue is 1.0 to 2.3 times as slow as linked orders (benchmarks/orderbook_structures.py).
 Matching has two halves: `plan` says, without changing anything, what an incoming order would do; `execute` does it to
 the makers. Between them the caller may refuse (fill-or-kill, minimum quantity, cash) with nothing to take back.
 Invariants: never crossed or locked (best bid < best ask); no empty level; a level's total is the sum of what its orders

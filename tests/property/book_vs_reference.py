@@ -92,7 +92,7 @@ class BookUnderTest:
         order.priority, order.min_quantity = priority, None
         return self._enter(order, None)
 
-    def priority_after_amend(self, order: Order) -> int:  # noqa: ARG002
+    def priority_after_amend(self, order: Order) -> int:
         return next(self.priorities)
 
     def cancel(self, order_id: int) -> None:
