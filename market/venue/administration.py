@@ -44,6 +44,7 @@ from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, U
 from market.venue import trading
 from market.venue.amounts import principal_of
 from market.venue.changes import Changes
+from market.venue.lifecycle import by_age, end, end_all, rehold
 from market.venue.state import PAR, Account, Loan, State
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -205,7 +206,7 @@ def expire_orders(state: State, _command: ExpireOrders, changes: Changes) -> Don
     """End every good-till-date order whose time has come."""
     while state.expiries and state.expiries[0][0] <= changes.at:
         _, order_id = state.expiries[0]
-        trading.end(state, state.orders[order_id], OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
+        end(state, state.orders[order_id], OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
     return Done()
 
 
@@ -215,7 +216,7 @@ def _roll_one_day(state: State, day: date, changes: Changes) -> None:
     Loans go by id, orders by age, so that a rebuilt venue does it in the same order.
     """
     day_orders = [order for order in state.orders.values() if order.time_in_force is TimeInForce.DAY]
-    trading.end_all(state, day_orders, OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
+    end_all(state, day_orders, OrderStatus.EXPIRED, CancelReason.EXPIRED, changes)
     state.business_date = day
     for loan_id in sorted(state.loans):
         loan = state.loans[loan_id]
@@ -224,13 +225,13 @@ def _roll_one_day(state: State, day: date, changes: Changes) -> None:
         if status is not loan.status:
             loan.status = status
             changes.loan(loan)
-    for order in sorted(state.orders.values(), key=trading.by_age):
+    for order in sorted(state.orders.values(), key=by_age):
         loan = state.loans[order.loan_id]
         cap = loan.on(day).price_cap
         if cap is not None and order.price > cap:
-            trading.end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
+            end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
         else:
-            trading.rehold(state, order, changes)
+            rehold(state, order, changes)
 
 
 def _status_on(loan: Loan, day: date) -> LoanStatus:
