@@ -1,0 +1,266 @@
+"""The streams that a socket can subscribe to: what each one says first, what it says next, who reads it.
+
+A feed renders a message once for all its readers. Book, best prices, ticker, instrument and balances are states: a slow
+reader gets them merged (outbox.py). Trades are not: each reaches every reader or the reader is cut off.
+Left out: executions, which are numbered and replayed per account (executions.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from gateway.schemas import loan_object
+from gateway.views import LoanView, Views
+from gateway.wire import time_text
+from gateway.ws.frames import Message
+from gateway.ws.outbox import Outbox
+from gateway.ws.rows import Row, balance_rows, best_row, level_rows, status_row, ticker_row, trade_row
+from market.events import Traded
+from market.ids import AccountId, Face, LoanId, Nanos, PriceBp
+from market.orderbook.depth import Depth, DepthDelta
+
+INSTRUMENTS_PER_MESSAGE = 100
+
+Key = tuple[str, str, int]  # channel, loan or account ("" for all), depth (0 where there is none)
+
+
+def push(channel: str, kind: str, rows: Sequence[Row]) -> Message:
+    return Message({"channel": channel, "type": kind, "data": rows})
+
+
+def status_message(views: Views, now: int, **more: Any) -> Message:
+    return push("status", "update", [status_row(views, now) | more])
+
+
+class Feed:
+    """The readers of one stream. Publishing never raises and never waits."""
+
+    channel: ClassVar[str]
+
+    def __init__(self, key: str, depth: int = 0) -> None:
+        self.key: Key = (self.channel, key, depth)
+        self.readers: dict[Outbox, None] = {}
+
+    def snapshots(self) -> Iterator[Message]:
+        """Yield what a new reader is told first. Read it and register the reader without an await in between."""
+        raise NotImplementedError
+
+
+class StateFeed(Feed):
+    """A feed whose latest message replaces all before it."""
+
+    def snapshot(self) -> Message:
+        return push(self.channel, "snapshot", self.rows())
+
+    def snapshots(self) -> Iterator[Message]:
+        yield self.snapshot()
+
+    def rows(self) -> list[Row]:
+        raise NotImplementedError
+
+    def base(self) -> Any:
+        return None
+
+    def merged(self, base: Any, count: int) -> Message:  # noqa: ARG002
+        return push(self.channel, "update", [row | {"conflated": count} for row in self.rows()])
+
+    def publish(self, message: Message) -> None:
+        for reader in self.readers:
+            reader.offer(self, message)
+
+    def restart(self) -> None:
+        """Tell every reader the whole state anew, after a rebuild."""
+        message = self.snapshot()
+        for reader in self.readers:
+            reader.replace(self, message)
+
+
+class LoanFeed(StateFeed):
+    """A state of one loan. The view is looked up each time: a rebuild replaces it."""
+
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int], depth: int = 0) -> None:
+        super().__init__(loan_id, depth)
+        self._views = views
+        self._loan_id = loan_id
+        self._clock = clock
+
+    @property
+    def loan(self) -> LoanView:
+        return self._views.loans[self._loan_id]
+
+    def now(self) -> Nanos:
+        return Nanos(self._clock())
+
+
+class BookFeed(LoanFeed):
+    """The best `depth` levels: a snapshot, then steps that are numbered without a gap."""
+
+    channel = "book"
+
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int], depth: int) -> None:
+        super().__init__(views, loan_id, clock, depth)
+        self._depth = depth
+        self._known: Depth | None = None
+
+    def rows(self) -> list[Row]:
+        return [self._row(self.base(), self.now())]
+
+    def base(self) -> Depth:
+        """Return the view's present state; readers that fall behind at the same time share it."""
+        view = self.loan.book.view(self._depth)
+        if self._known is None or self._known.seq != view.seq:
+            self._known = view.snapshot()
+        return self._known
+
+    def step(self, delta: DepthDelta, at: Nanos) -> None:
+        if self.readers:
+            self.publish(push(self.channel, "update", [{"prev_seq": delta.prev_seq, **self._row(delta, at)}]))
+
+    def merged(self, base: Depth | None, count: int) -> Message:
+        """Return the step from `base` to now, or a snapshot if what the reader has is unknown."""
+        now = self.base()
+        if base is None:
+            return push(self.channel, "snapshot", [self._row(now, self.now()) | {"conflated": count}])
+        step = now._replace(bids=difference(base.bids, now.bids), asks=difference(base.asks, now.asks))
+        row = {"prev_seq": base.seq, **self._row(step, self.now()), "conflated": count}
+        return push(self.channel, "update", [row])
+
+    def restart(self) -> None:
+        self._known = None  # numbers begin anew
+        super().restart()
+
+    def _row(self, depth: Depth | DepthDelta, at: Nanos) -> Row:
+        return {
+            "symbol": self.loan.symbol,
+            "epoch": self._views.epoch,
+            "seq": depth.seq,
+            "bids": level_rows(depth.bids),
+            "asks": level_rows(depth.asks),
+            "checksum": depth.checksum,
+            "digest": depth.digest,
+            "timestamp": time_text(at),
+        }
+
+
+class BestFeed(LoanFeed):
+    """Best bid and offer, told when one of them changes."""
+
+    channel = "bbo"
+
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int]) -> None:
+        super().__init__(views, loan_id, clock)
+        self._told = self._best()
+
+    def rows(self) -> list[Row]:
+        return [{"symbol": self.loan.symbol, **best_row(self.loan), "timestamp": time_text(self.now())}]
+
+    def book_changed(self) -> None:
+        best = self._best()
+        if best != self._told:
+            self._told = best
+            if self.readers:
+                self.publish(push(self.channel, "update", self.rows()))
+
+    def restart(self) -> None:
+        self._told = self._best()
+        super().restart()
+
+    def _best(self) -> tuple[object, object]:
+        return self.loan.best_bid, self.loan.best_ask
+
+
+class TickerFeed(LoanFeed):
+    """Best prices with their yields, last trade, accrued interest, factor and 24 hours of trading."""
+
+    channel = "ticker"
+
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int]) -> None:
+        super().__init__(views, loan_id, clock)
+        self._told: Row = {}
+
+    def rows(self) -> list[Row]:
+        return [ticker_row(self._views, self.loan, self.now())]
+
+    def changed(self) -> None:
+        [row] = self.rows()
+        told, self._told = self._told, row
+        if any(value != told.get(key) for key, value in row.items() if key != "timestamp") and self.readers:
+            self.publish(push(self.channel, "update", [row]))
+
+
+class InstrumentFeed(StateFeed):
+    """Terms and status of one loan, or of all of them; told when something but the last price changes."""
+
+    channel = "instrument"
+
+    def __init__(self, views: Views, loan_id: LoanId | None) -> None:
+        super().__init__(loan_id or "")
+        self._views = views
+        self._loan_id = loan_id
+
+    def rows(self) -> list[Row]:
+        return [loan_object(loan) for loan in self._loans()]
+
+    def snapshots(self) -> Iterator[Message]:
+        """Yield snapshots of a hundred loans at most, each of which replaces what it names."""
+        loans = iter(self._loans())
+        while rows := [loan_object(loan) for loan in islice(loans, INSTRUMENTS_PER_MESSAGE)]:
+            yield push(self.channel, "snapshot", rows)
+
+    def changed(self, loans: Iterable[LoanView]) -> None:
+        if self.readers:
+            self.publish(push(self.channel, "update", [loan_object(loan) for loan in loans]))
+
+    def _loans(self) -> list[LoanView]:
+        loans = self._views.loans
+        return list(loans.values()) if self._loan_id is None else [loans[self._loan_id]]
+
+
+class BalancesFeed(StateFeed):
+    """Cash and claims of one account."""
+
+    channel = "balances"
+
+    def __init__(self, views: Views, account_id: AccountId) -> None:
+        super().__init__(account_id)
+        self._views = views
+        self._account_id = account_id
+
+    def rows(self) -> list[Row]:
+        return balance_rows(self._views.account(self._account_id))
+
+    def merged(self, base: None, count: int) -> Message:  # noqa: ARG002
+        return push(self.channel, "snapshot", self.rows())
+
+    def changed(self, assets: set[str]) -> None:
+        if self.readers:
+            self.publish(push(self.channel, "update", balance_rows(self._views.account(self._account_id), assets)))
+
+
+class TradeFeed(Feed):
+    """Every trade of one loan."""
+
+    channel = "trade"
+
+    def __init__(self, views: Views, loan_id: LoanId) -> None:
+        super().__init__(loan_id)
+        self._views = views
+        self._loan_id = loan_id
+
+    def snapshots(self) -> Iterator[Message]:
+        """Yield the latest trades, oldest first."""
+        yield push(
+            self.channel, "snapshot", [trade_row(trade, at) for at, trade in self._views.loan(self._loan_id).recent]
+        )
+
+    def traded(self, trades: Sequence[Traded], at: Nanos) -> None:
+        message = push(self.channel, "update", [trade_row(trade, at) for trade in trades])
+        for reader in self.readers:
+            reader.send(message)
+
+
+def difference(old: Sequence[tuple[PriceBp, Face]], new: Sequence[tuple[PriceBp, Face]]) -> list[tuple[PriceBp, Face]]:
+    """Return the levels that lead from one ladder to another, best first: removals (quantity 0), then what is new."""
+    before, now = dict(old), dict(new)
+    gone = [(price, Face(0)) for price, _ in old if price not in now]
+    return gone + [(price, quantity) for price, quantity in new if before.get(price) != quantity]

@@ -1,0 +1,259 @@
+"""From committed entries to sockets: an engine listener that knows every feed and every socket.
+
+Per entry, in order: executions to their owners, then public trades. Per batch, once: books, best prices, tickers,
+instruments, balances. An acknowledgement was queued before its entry is heard of, so on one socket it comes first.
+Invariant: nothing in here raises into the engine or waits. What goes wrong in showing the market must not stop it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from gateway.metrics import Metrics
+from gateway.views import Views
+from gateway.ws.executions import ExecutionsFeed, History
+from gateway.ws.feeds import (
+    BalancesFeed,
+    BestFeed,
+    BookFeed,
+    Feed,
+    InstrumentFeed,
+    Key,
+    StateFeed,
+    TickerFeed,
+    TradeFeed,
+    status_message,
+)
+from gateway.ws.frames import Message
+from gateway.ws.outbox import Outbox
+from market.commands import Mode
+from market.events import CashChanged, ClaimChanged, Event, Executed, LogEntry, MarketChanged, Traded
+from market.ids import AccountId, LoanId, Nanos, Seq
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+POLLS_PER_TICK = 10
+HEARTBEAT = Message({"channel": "heartbeat", "type": "update", "data": []})
+
+F = TypeVar("F", bound=Feed)
+
+
+class Connected(Protocol):
+    """What the hub needs of a session."""
+
+    outbox: Outbox
+
+    @property
+    def is_subscribed(self) -> bool: ...
+
+    def tick(self, now: float) -> None:
+        """Called every second: ping, or give up a peer that has gone silent."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close; never waits."""
+
+
+class Hub:
+    """Register it with the engine after the views."""
+
+    def __init__(self, *, views: Views, history: History, clock: Callable[[], int], metrics: Metrics) -> None:
+        self.views = views
+        self.sessions: dict[Connected, None] = {}
+        self._history = history
+        self._clock = clock
+        self._metrics = metrics
+        self._feeds: dict[Key, Feed] = {}
+        self._executions: dict[AccountId, ExecutionsFeed] = {}
+        self._written: set[Outbox] = set()  # have written something that may not have left yet
+        self._joining: set[asyncio.Task[None]] = set()
+        self._at = Nanos(0)
+        self._mode = Mode.OPEN
+        # What this batch touched.
+        self._tickers: dict[LoanId, None] = {}
+        self._balances: dict[AccountId, set[str]] = {}
+        metrics.watch("gateway_sockets", "Open WebSocket connections", lambda: len(self.sessions))
+        metrics.watch("gateway_queued_bytes", "Bytes that wait for slow readers", self._queued_bytes)
+        metrics.watch("market_open_orders", "Open orders", self._open_orders)
+
+    # Feeds and their readers
+
+    def book(self, loan_id: LoanId, depth: int) -> BookFeed:
+        return self._feed(("book", loan_id, depth), lambda: BookFeed(self.views, loan_id, self._clock, depth))
+
+    def bbo(self, loan_id: LoanId) -> BestFeed:
+        return self._feed(("bbo", loan_id, 0), lambda: BestFeed(self.views, loan_id, self._clock))
+
+    def ticker(self, loan_id: LoanId) -> TickerFeed:
+        return self._feed(("ticker", loan_id, 0), lambda: TickerFeed(self.views, loan_id, self._clock))
+
+    def trade(self, loan_id: LoanId) -> TradeFeed:
+        return self._feed(("trade", loan_id, 0), lambda: TradeFeed(self.views, loan_id))
+
+    def instrument(self, loan_id: LoanId | None) -> InstrumentFeed:
+        return self._feed(("instrument", loan_id or "", 0), lambda: InstrumentFeed(self.views, loan_id))
+
+    def balances(self, account_id: AccountId) -> BalancesFeed:
+        return self._feed(("balances", account_id, 0), lambda: BalancesFeed(self.views, account_id))
+
+    def executions(self, account_id: AccountId) -> ExecutionsFeed:
+        feed = self._executions.get(account_id)
+        if feed is None:
+            feed = self._executions[account_id] = ExecutionsFeed(self.views, account_id)
+        return feed
+
+    def leave(self, feed: Feed, reader: Outbox) -> None:
+        """Take a reader off a feed; a feed that nobody reads is forgotten."""
+        feed.readers.pop(reader, None)
+        if isinstance(feed, StateFeed):
+            reader.forget(feed)
+        if not feed.readers and self._feeds.get(feed.key) is feed:
+            del self._feeds[feed.key]
+
+    def written(self, outbox: Outbox) -> None:
+        """Remember to look whether what an outbox wrote has left."""
+        self._written.add(outbox)
+
+    def _feed(self, key: Key, make: Callable[[], F]) -> F:
+        feed = self._feeds.get(key)
+        if feed is None:
+            feed = self._feeds[key] = make()
+        return feed  # type: ignore[return-value]  # the first word of a key names its class
+
+    # What the engine tells
+
+    def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
+        """A new epoch: every state is told anew, and who missed executions reads them from the database."""
+        self._mode = self.views.mode
+        self._forget_batch()
+        self._guard(self._restart)
+
+    def on_entry(self, entry: LogEntry) -> None:
+        self._at = entry.at
+        self._guard(self._tell, entry)
+
+    def on_batch_end(self) -> None:
+        self._guard(self._tell_batch)
+        self._forget_batch()
+
+    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception:  # our bug, but the market's data is no part of its money
+            log.exception("publish_failed")
+
+    def _tell(self, entry: LogEntry) -> None:
+        trades: dict[LoanId, list[Traded]] = {}
+        for event in entry.events:
+            match event:
+                case Executed():
+                    if (executions := self._executions.get(event.account_id)) is not None:
+                        executions.executed(event, entry.seq, entry.at)
+                case Traded():
+                    trades.setdefault(event.loan_id, []).append(event)
+                case CashChanged():
+                    self._balances.setdefault(event.account_id, set()).add(event.currency)
+                case ClaimChanged():
+                    self._balances.setdefault(event.account_id, set()).add(event.loan_id)
+                case MarketChanged():
+                    self._market_changed()
+        for loan_id, traded in trades.items():
+            self._tickers[loan_id] = None
+            feed = self._feeds.get(("trade", loan_id, 0))
+            if isinstance(feed, TradeFeed):
+                feed.traded(traded, entry.at)
+
+    def _tell_batch(self) -> None:
+        feeds = self._feeds
+        for loan, deltas in self.views.book_deltas:
+            self._tickers[loan.loan_id] = None
+            for delta in deltas:
+                feed = feeds.get(("book", loan.loan_id, delta.depth))
+                if isinstance(feed, BookFeed):
+                    feed.step(delta, self._at)
+            if isinstance(feed := feeds.get(("bbo", loan.loan_id, 0)), BestFeed):
+                feed.book_changed()
+        self._tell_instruments()
+        for loan_id in self._tickers:
+            if isinstance(feed := feeds.get(("ticker", loan_id, 0)), TickerFeed):
+                feed.changed()
+        for account_id, assets in self._balances.items():
+            if isinstance(feed := feeds.get(("balances", account_id, 0)), BalancesFeed):
+                feed.changed(assets)
+        if self._at:
+            self._metrics.observe_feed_lag((self._clock() - self._at) / 1e9)
+
+    def _tell_instruments(self) -> None:
+        loans = self.views.restated
+        for loan in loans:
+            self._tickers[loan.loan_id] = None  # accrued interest, factor, status
+            if isinstance(feed := self._feeds.get(("instrument", loan.loan_id, 0)), InstrumentFeed):
+                feed.changed([loan])
+        if loans and isinstance(feed := self._feeds.get(("instrument", "", 0)), InstrumentFeed):
+            feed.changed(loans)
+
+    def _market_changed(self) -> None:
+        if self.views.mode is not self._mode:
+            self._mode = self.views.mode
+            self.tell_status()
+        else:  # the business date moved, and accrued interest with it
+            for feed in self._feeds.values():
+                if isinstance(feed, TickerFeed):
+                    self._tickers[feed.loan.loan_id] = None
+
+    def tell_status(self) -> None:
+        message = status_message(self.views, self._clock())
+        for session in self.sessions:
+            session.outbox.send(message, excused=True)
+
+    def _restart(self) -> None:
+        self.tell_status()
+        for feed in self._feeds.values():
+            if isinstance(feed, StateFeed):
+                feed.restart()
+        for executions in self._executions.values():
+            for reader, position in executions.left_behind().items():
+                self.spawn(executions.join(reader, position, self._history))
+
+    def _forget_batch(self) -> None:
+        self._tickers.clear()
+        self._balances.clear()
+
+    # Time
+
+    async def run(self) -> None:
+        """Watch slow readers, send heartbeats and pings, until cancelled."""
+        loop = asyncio.get_running_loop()
+        polls = 0
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._written = {outbox for outbox in self._written if outbox.poll()}
+            polls += 1
+            if polls % POLLS_PER_TICK == 0:
+                for session in list(self.sessions):
+                    if session.is_subscribed and not session.outbox.congested:
+                        session.outbox.send(HEARTBEAT, excused=True)
+                    session.tick(loop.time())
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Say goodbye to every socket: the service goes away."""
+        for session in list(self.sessions):
+            session.close(code, reason)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the engine; its failure is logged and hurts nobody else."""
+        task = asyncio.create_task(work)
+        self._joining.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("socket_task_failed", exc_info=error)
+
+    def _queued_bytes(self) -> int:
+        return sum(session.outbox.backlog for session in self.sessions)
+
+    def _open_orders(self) -> int:
+        return sum(len(account.open_orders) for account in self.views.accounts.values())

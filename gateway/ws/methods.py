@@ -1,0 +1,249 @@
+"""The methods of the socket but for subscriptions: login, orders, questions.
+
+Orders go to the engine without waiting: the reply is queued from within its callback, so that it precedes what the
+order caused on the same socket. A socket that is gone by then loses the reply, not the order.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from gateway.auth import Principal
+from gateway.errors import AuthInvalidSignature, answer_of
+from gateway.requests import (
+    AmendParams,
+    CancelAllParams,
+    ClientOrderIdText,
+    Name,
+    OrderIdText,
+    OrderParams,
+    Scope,
+)
+from gateway.requests import Request as Params
+from gateway.wire import minor_text, order_id_text
+from gateway.ws.session import CLOSE_AUTH, Method, Request, Session
+from gateway.ws.subscriptions import resync, subscribe, unsubscribe
+from market.commands import CancelOrder, Command, CountAck, Done, OrderAck, Result
+from market.engine import Answer
+from market.errors import InvalidArguments, MarketError, UnknownLoan
+from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
+
+T = TypeVar("T")
+
+CANCELS_MAX = 1_000
+
+Token = Annotated[str, Field(max_length=512)]
+
+
+class CancelOnDisconnect(Params):
+    enabled: bool
+    grace_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+
+
+class Login(Params):
+    api_key: str
+    challenge: str
+    sig: str
+    session: Name | None = None
+    cancel_on_disconnect: CancelOnDisconnect | None = None
+
+
+class SocketOrder(OrderParams):
+    symbol: Name
+    token: Token | None = None
+
+
+class SocketAmend(AmendParams):
+    order_id: OrderIdText | None = None
+    cl_ord_id: ClientOrderIdText | None = None
+    token: Token | None = None
+
+
+class SocketCancel(Params):
+    order_id: Annotated[list[OrderIdText], Field(max_length=CANCELS_MAX)] | OrderIdText | None = None
+    cl_ord_id: Annotated[list[ClientOrderIdText], Field(max_length=CANCELS_MAX)] | ClientOrderIdText | None = None
+    token: Token | None = None
+
+    def to_commands(self, account_id: AccountId) -> list[CancelOrder]:
+        named: list[CancelOrder] = []
+        for order_id in as_list(self.order_id):
+            named.append(CancelOrder(account_id=account_id, order_id=order_id))
+        for client_order_id in as_list(self.cl_ord_id):
+            named.append(CancelOrder(account_id=account_id, client_order_id=ClientOrderId(client_order_id)))
+        if not named:
+            raise InvalidArguments("order_id: which order?", field="order_id")
+        return named
+
+
+def as_list(one_or_many: T | list[T] | None) -> list[T]:
+    if isinstance(one_or_many, list):
+        return one_or_many
+    return [] if one_or_many is None else [one_or_many]
+
+
+class SocketCancelAll(CancelAllParams):
+    symbol: Name | None = None
+    token: Token | None = None
+
+
+class GetOrder(Params):
+    order_id: OrderIdText | None = None
+    cl_ord_id: ClientOrderIdText | None = None
+    token: Token | None = None
+
+
+async def ping(session: Session, request: Request) -> None:
+    Params.parse(request.params)
+    session.pong(request)
+
+
+async def login(session: Session, request: Request) -> None:
+    """Prove the key by signing this connection's challenge. The third failure ends the connection."""
+    asked = Login.parse(request.params)
+    gate = session.gate
+    try:
+        if asked.challenge != session.challenge:
+            raise AuthInvalidSignature("this is not the challenge of this connection", field="challenge")
+        who = gate.keys.of_login(
+            key=asked.api_key,
+            signature=asked.sig,
+            connection_id=session.connection_id,
+            challenge=session.challenge,
+            peer=session.peer,
+        )
+    except MarketError as error:
+        session.refuse(request, error)
+        session.failed_logins += 1
+        if session.failed_logins >= gate.limits.failed_logins_max:
+            session.close(CLOSE_AUTH, "too many failed logins")
+        return
+    session.log_in(who, asked.session)
+    account = gate.views.account(who.account_id)
+    told = {"account": who.account_id, "scopes": sorted(who.scopes), "last_exec_seq": account.exec_seq}
+    session.reply(request, told | {"session": session.name})
+
+
+async def logout(session: Session, request: Request) -> None:
+    Params.parse(request.params)
+    session.log_out()
+    session.reply(request, {})
+
+
+async def add_order(session: Session, request: Request) -> None:
+    asked = SocketOrder.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    now = Nanos(request.time_in)
+    command = asked.to_command(who.account_id, loan_of(session, asked.symbol), now=now, session=session.name)
+    send(session, request, who, command)
+
+
+async def amend_order(session: Session, request: Request) -> None:
+    asked = SocketAmend.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    order_id, client_order_id = one_order(asked.order_id, asked.cl_ord_id)
+    command = asked.to_command(
+        who.account_id, now=Nanos(request.time_in), order_id=order_id, client_order_id=client_order_id
+    )
+    send(session, request, who, command)
+
+
+async def cancel_order(session: Session, request: Request) -> None:
+    """One reply for each order named."""
+    asked = SocketCancel.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    for command in asked.to_commands(who.account_id):
+        try:
+            send(session, request, who, command)
+        except MarketError as error:
+            session.refuse(request, error)
+
+
+async def cancel_all(session: Session, request: Request) -> None:
+    asked = SocketCancelAll.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    loan_id = None if asked.symbol is None else session.gate.views.loan_of_symbol(asked.symbol).loan_id
+    send(session, request, who, asked.to_command(who.account_id, loan_id))
+
+
+async def get_order(session: Session, request: Request) -> None:
+    asked = GetOrder.parse(request.params)
+    who = session.principal(asked.token, Scope.READ)
+    order_id, client_order_id = one_order(asked.order_id, asked.cl_ord_id)
+    order = await session.gate.history.order(who.account_id, order_id=order_id, client_order_id=client_order_id)
+    session.reply(request, order)
+
+
+METHODS: dict[str, Method] = {
+    "ping": ping,
+    "login": login,
+    "logout": logout,
+    "subscribe": subscribe,
+    "unsubscribe": unsubscribe,
+    "resync": resync,
+    "add_order": add_order,
+    "amend_order": amend_order,
+    "cancel_order": cancel_order,
+    "cancel_all": cancel_all,
+    "get_order": get_order,
+}
+
+
+def loan_of(session: Session, symbol: str) -> LoanId:
+    """Return the symbol's loan. One that names none stays whole: the venue refuses it, in its order of checks."""
+    try:
+        return session.gate.views.loan_of_symbol(symbol).loan_id
+    except UnknownLoan:
+        return LoanId(symbol)
+
+
+def one_order(
+    order_id: OrderId | None, client_order_id: str | None
+) -> tuple[OrderId, None] | tuple[None, ClientOrderId]:
+    """Raises InvalidArguments unless exactly one of the two names the order."""
+    if order_id is not None and client_order_id is None:
+        return order_id, None
+    if order_id is None and client_order_id is not None:
+        return None, ClientOrderId(client_order_id)
+    raise InvalidArguments("order_id or cl_ord_id: exactly one of the two", field="order_id")
+
+
+def send(session: Session, request: Request, who: Principal, command: Command) -> None:
+    """Give a command to the engine; its reply follows when it is durable. Raises what the engine refuses at once."""
+    metrics = session.gate.metrics
+
+    def told(answer: Answer | MarketError) -> None:
+        if isinstance(answer, MarketError):
+            metrics.count_order(answer_of(answer).code)
+            session.refuse(request, answer)
+        else:
+            metrics.count_order("accepted")
+            session.reply(request, result_of(answer.result))
+
+    session.gate.engine.send(command, actor=who.key, reply=told)
+
+
+def result_of(result: Result) -> dict[str, Any]:
+    match result:
+        case OrderAck():
+            return ack_row(result)
+        case CountAck():
+            return {"count": result.count, "quotes": 0}
+        case Done():
+            return {"duplicate": result.duplicate}
+
+
+def ack_row(ack: OrderAck) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "order_id": order_id_text(ack.order_id),
+        "cl_ord_id": ack.client_order_id,
+        "order_status": ack.order_status,
+        "cum_qty": minor_text(ack.filled),
+        "version": ack.version,
+        "engine_seq": ack.engine_seq,
+        "duplicate": ack.duplicate,
+    }
+    if ack.cancel_reason is not None:
+        row["cancel_reason"] = ack.cancel_reason
+    if ack.priority_kept is not None:
+        row["priority_kept"] = ack.priority_kept
+    return row

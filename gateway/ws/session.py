@@ -1,0 +1,329 @@
+"""One WebSocket connection: greeting, requests in order, replies, silence, farewell.
+
+Requests of one socket are taken one after the other; an order's answer comes when its batch is durable, so many may be
+under way. Everything outgoing but the close frame passes the outbox. Who does not take its replies is not read on.
+"""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from gateway.auth import KeyRing, Principal
+from gateway.errors import AuthInvalidKey, AuthRequired, UnknownField, UnknownMethod, ws_error
+from gateway.metrics import Metrics
+from gateway.requests import Scope
+from gateway.views import Views
+from gateway.wire import parse_json, printable, time_text
+from gateway.ws.executions import ExecutionsFeed
+from gateway.ws.feeds import BalancesFeed, Feed, Key, status_message
+from gateway.ws.frames import Message
+from gateway.ws.history import DatabaseHistory
+from gateway.ws.hub import Hub
+from gateway.ws.outbox import Outbox, OutboxLimits
+from market.engine import Engine
+from market.errors import InvalidArguments, MarketError
+
+log = logging.getLogger(__name__)
+
+CLOSE_AUTH, CLOSE_SLOW = 4001, 4008
+ILLEGAL_CLOSE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
+CLOSE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketLimits:
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    frame_bytes_max: int = 128 << 10
+    ping_every_s: float = 15.0
+    silence_s_max: float = 60.0  # without a frame, pongs included
+    unreadable_max: int = 3
+    unreadable_window_s: float = 10.0
+    failed_logins_max: int = 3
+    subscriptions_max: int = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What every session works with."""
+
+    engine: Engine
+    views: Views
+    hub: Hub
+    keys: KeyRing
+    history: DatabaseHistory
+    metrics: Metrics
+    clock: Callable[[], int]
+    limits: SocketLimits = field(default_factory=SocketLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One frame, readable so far: params are not yet checked. time_in: nanoseconds."""
+
+    method: str
+    params: dict[str, Any]
+    req_id: int | str | None
+    time_in: int
+
+
+Method = Callable[["Session", Request], Awaitable[None]]
+
+
+class Session:
+    """The state of one connection. login: who it acts for, None before login."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        *,
+        connection_id: str,
+        challenge: str,
+        peer: str | None,
+        numbers: bool,
+        methods: dict[str, Method],
+    ) -> None:
+        self.gate = gate
+        self.connection_id = connection_id
+        self.challenge = challenge
+        self.peer = peer
+        self.login: Principal | None = None
+        self.name: str = connection_id  # the session that its orders belong to
+        self.feeds: dict[Key, Feed] = {}
+        self.streams: set[str] = set()  # status and heartbeat, which every socket gets
+        self.executions: ExecutionsFeed | None = None
+        self.failed_logins = 0
+        self.outbox = Outbox(
+            transport,
+            limits=gate.limits.outbox,
+            numbers=numbers,
+            on_slow=self._too_slow,
+            on_written=gate.hub.written,
+        )
+        self._socket = socket
+        self._transport = transport
+        self._methods = methods
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._pinged = self._loop.time()
+        self._unreadable: deque[float] = deque(maxlen=gate.limits.unreadable_max)
+        self._closing: tuple[int, str] | None = None
+        self._goodbye: asyncio.Task[None] | None = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        return bool(self.feeds or self.streams or self.executions)
+
+    async def run(self) -> None:
+        """Serve until either side closes. Orders that are under way run to their end without it."""
+        hub = self.gate.hub
+        hub.sessions[self] = None
+        try:
+            self._greet()
+            while self._closing is None:
+                message = await self._socket.receive()
+                self._heard = self._loop.time()
+                if not await self._take(message):
+                    break
+        finally:
+            hub.sessions.pop(self, None)
+            self.unsubscribe_all()
+            if self._goodbye is None:
+                await self._close_socket()
+            else:
+                await self._goodbye
+
+    def reply(self, request: Request, result: dict[str, Any]) -> None:
+        self._answer(request.method, request.req_id, request.time_in, {"success": True, "result": result})
+
+    def pong(self, request: Request) -> None:
+        self._answer("pong", request.req_id, request.time_in, {"success": True, "result": {}})
+
+    def refuse(self, request: Request, error: MarketError) -> None:
+        self._refuse(request.method, request.req_id, request.time_in, error)
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye once; whatever was queued before goes out first."""
+        if self._closing is None:
+            self._closing = (code, reason)
+            self.outbox.flush()
+            self.outbox.close()
+            self._goodbye = self._loop.create_task(self._close_socket())
+
+    def tick(self, now: float) -> None:
+        if now - self._heard > self.gate.limits.silence_s_max:
+            self.outbox.close()
+            self._transport.abort()
+        elif self.login is not None and not self.gate.keys.is_live(self.login):
+            self.close(CLOSE_AUTH, "the key was revoked or has expired")
+        elif now - self._pinged >= self.gate.limits.ping_every_s:
+            self._pinged = now
+            self.outbox.ping()
+
+    def principal(self, token: str | None, scope: Scope) -> Principal:
+        """Return who asks: whom the token names, else who logged in, if the key has the scope."""
+        keys = self.gate.keys
+        who = self.login if token is None else keys.of_token(token, peer=self.peer)
+        if who is None:
+            raise AuthRequired
+        if not keys.is_live(who):
+            raise AuthInvalidKey
+        who.require(scope)
+        return who
+
+    def log_in(self, who: Principal, name: str | None) -> None:
+        """Act for an account from now on. name: of the session that orders belong to."""
+        self.failed_logins = 0
+        self.login = who
+        self.name = name or self.connection_id
+
+    def log_out(self) -> None:
+        """Forget the login and every private stream."""
+        self.login = None
+        self.name = self.connection_id
+        self.leave_executions()
+        for key in [key for key in self.feeds if key[0] == BalancesFeed.channel]:
+            self.gate.hub.leave(self.feeds.pop(key), self.outbox)
+
+    def unsubscribe_all(self) -> None:
+        for feed in self.feeds.values():
+            self.gate.hub.leave(feed, self.outbox)
+        self.feeds.clear()
+        self.leave_executions()
+
+    def leave_executions(self) -> None:
+        if self.executions is not None:
+            self.executions.readers.pop(self.outbox, None)
+            self.executions = None
+
+    # Incoming
+
+    async def _take(self, message: WSMessage) -> bool:
+        """Handle one incoming message. Returns False when the connection is over."""
+        match message.type:
+            case WSMsgType.TEXT:
+                await self._take_text(message.data)
+            case WSMsgType.BINARY:
+                self._unreadable_frame(None, InvalidArguments("text frames only"), self.gate.clock())
+            case WSMsgType.PING:
+                self.outbox.pong(message.data)
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.CLOSE:
+                self._closing = (legal_close_code(message.data), "")
+                return False
+            case _:
+                return False
+        return True
+
+    async def _take_text(self, text: str) -> None:
+        time_in = self.gate.clock()
+        try:
+            body = parse_json(text.encode())
+        except InvalidArguments as error:
+            self._unreadable_frame(req_id_in(text), error, time_in)
+            return
+        method = body.get("method")
+        req_id = body.get("req_id")
+        known_id = req_id if is_req_id(req_id) else None
+        shown = method if isinstance(method, str) else None
+        try:
+            request = request_of(body, time_in)
+            await self._method(request.method)(self, request)
+        except MarketError as error:
+            self._refuse(None if shown is None else printable(shown), known_id, time_in, error)
+        if not self.outbox.drained.is_set():
+            await self.outbox.drained.wait()
+
+    def _method(self, name: str) -> Method:
+        method = self._methods.get(name)
+        if method is None:
+            raise UnknownMethod(f"there is no method {printable(name)}", field="method")
+        return method
+
+    def _unreadable_frame(self, req_id: int | str | None, error: MarketError, time_in: int) -> None:
+        self._refuse(None, req_id, time_in, error)
+        now, limits = self._loop.time(), self.gate.limits
+        self._unreadable.append(now)
+        if len(self._unreadable) == limits.unreadable_max and now - self._unreadable[0] <= limits.unreadable_window_s:
+            self.close(WSCloseCode.POLICY_VIOLATION, "too many unreadable frames")
+
+    # Outgoing
+
+    def _greet(self) -> None:
+        gate = self.gate
+        more = {"connection_id": self.connection_id, "challenge": self.challenge}
+        self.outbox.send(status_message(gate.views, gate.clock(), **more), excused=True)
+
+    def _refuse(self, method: str | None, req_id: int | str | None, time_in: int, error: MarketError) -> None:
+        text, detail = ws_error(error)
+        self._answer(method, req_id, time_in, {"success": False, "error": text, "error_detail": detail})
+
+    def _answer(self, method: str | None, req_id: int | str | None, time_in: int, told: dict[str, Any]) -> None:
+        times = {"time_in": time_text(time_in), "time_out": time_text(self.gate.clock())}
+        self.outbox.send(Message({"method": method, "req_id": req_id, **told, **times}))
+
+    def _too_slow(self) -> None:
+        gate = self.gate
+        gate.metrics.count_slow_consumer()
+        log.info("slow_consumer connection=%s backlog_bytes=%d", self.connection_id, self.outbox.backlog)
+        self.outbox.send(status_message(gate.views, gate.clock(), reason="slow_consumer"), excused=True)
+        self.close(CLOSE_SLOW, "slow_consumer")
+
+    async def _close_socket(self) -> None:
+        """Send the close frame, wait a little for the peer's, and let go of what it never read."""
+        code, reason = self._closing or (WSCloseCode.OK, "")
+        self.outbox.flush()
+        self.outbox.close()
+        try:
+            await self._socket.close(code=code, message=reason.encode(), drain=False)
+        finally:
+            self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+
+def request_of(body: dict[str, Any], time_in: int) -> Request:
+    """Return the request in an envelope. Raises UnknownField or InvalidArguments, naming the field."""
+    for name in body:
+        if name not in ("method", "params", "req_id"):
+            raise UnknownField(f"there is no field {printable(name)} here", field=printable(name))
+    method, params, req_id = body.get("method"), body.get("params"), body.get("req_id")
+    if not isinstance(method, str):
+        raise InvalidArguments("method: must be a string", field="method")
+    if req_id is not None and not is_req_id(req_id):
+        raise InvalidArguments("req_id: must be an integer or a string", field="req_id")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise InvalidArguments("params: must be an object", field="params")
+    return Request(method, params, req_id, time_in)
+
+
+def is_req_id(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def req_id_in(text: str) -> int | str | None:
+    """Return the req_id of a frame that strict reading refused, if lenient reading finds one."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    req_id = body.get("req_id") if isinstance(body, dict) else None
+    if isinstance(req_id, str):
+        return printable(req_id)
+    return req_id if is_req_id(req_id) else None
+
+
+def legal_close_code(code: int) -> int:
+    """Return what to answer a peer's close code with: the same, 1000 for none, 1002 for one that must not be sent."""
+    if code == 0:
+        return WSCloseCode.OK
+    if code in ILLEGAL_CLOSE_CODES or code >= 5000:
+        return WSCloseCode.PROTOCOL_ERROR
+    return code

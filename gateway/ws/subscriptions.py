@@ -1,0 +1,184 @@
+"""subscribe, unsubscribe, resync: from a request to the feeds that a socket reads. One acknowledgement per symbol.
+
+A snapshot and the registration for what follows it are one step without an await. Between symbols a reader that lags is
+waited for, so that a wish for thousands of books needs no more memory than one for ten.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.requests import Name, Scope
+from gateway.requests import Request as Params
+from gateway.ws.feeds import Feed, StateFeed, status_message
+from gateway.ws.session import Request, Session
+from market.errors import InvalidArguments, UnknownLoan
+
+SYMBOLS_MAX = 20_000
+PER_SYMBOL = ("book", "bbo", "ticker", "trade", "instrument")
+PRIVATE = ("executions", "balances")
+DEFAULT_DEPTH = 10
+
+Channel = Literal["book", "bbo", "ticker", "trade", "instrument", "status", "heartbeat", "executions", "balances"]
+Symbols = Annotated[list[Name], Field(min_length=1, max_length=SYMBOLS_MAX)]
+
+
+class Choice(Params):
+    """What a subscription is of. symbol: one or many; with `instrument`, none means all."""
+
+    channel: Channel
+    symbol: Symbols | Name | None = None
+    depth: Literal[10, 25, 100, 500] | None = None
+    token: str | None = None
+
+    @property
+    def symbols(self) -> list[str]:
+        if isinstance(self.symbol, str):
+            return [self.symbol]
+        return self.symbol or []
+
+    def check(self) -> None:
+        """Raises InvalidArguments for a field that the channel does not have, or lacks."""
+        if self.channel not in PER_SYMBOL and self.symbol is not None:
+            raise InvalidArguments(f"symbol: {self.channel} has none", field="symbol")
+        if self.channel in PER_SYMBOL[:-1] and not self.symbol:
+            raise InvalidArguments(f"symbol: {self.channel} needs at least one", field="symbol")
+        if self.depth is not None and self.channel != "book":
+            raise InvalidArguments(f"depth: {self.channel} has none", field="depth")
+
+
+class Subscription(Choice):
+    """snapshot: sent by default, but not for trades.  from_seq: the last number of `executions` that was seen."""
+
+    snapshot: bool | None = None
+    snap_orders: bool | None = None
+    snap_trades: bool | None = None
+    from_seq: Annotated[int, Field(ge=0)] | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.channel != "executions":
+            for name in ("snap_orders", "snap_trades", "from_seq"):
+                if getattr(self, name) is not None:
+                    raise InvalidArguments(f"{name}: only executions have it", field=name)
+
+    @property
+    def wants_snapshot(self) -> bool:
+        return self.channel != "trade" if self.snapshot is None else self.snapshot
+
+
+async def subscribe(session: Session, request: Request) -> None:
+    choice = Subscription.parse(request.params)
+    choice.check()
+    match choice.channel:
+        case "executions":
+            await _subscribe_executions(session, request, choice)
+        case "status" | "heartbeat":
+            session.streams.add(choice.channel)
+            session.reply(request, {"channel": choice.channel})
+            if choice.channel == "status":
+                gate = session.gate
+                session.outbox.send(status_message(gate.views, gate.clock()), excused=True)
+        case _:
+            for feed, told in _chosen(session, request, choice):
+                session.reply(request, told | {"snapshot": choice.wants_snapshot})
+                await _start(session, feed, snapshot=choice.wants_snapshot)
+
+
+async def unsubscribe(session: Session, request: Request) -> None:
+    choice = Choice.parse(request.params)
+    choice.check()
+    match choice.channel:
+        case "executions":
+            session.leave_executions()
+            session.reply(request, {"channel": choice.channel})
+        case "status" | "heartbeat":
+            session.streams.discard(choice.channel)
+            session.reply(request, {"channel": choice.channel})
+        case _:
+            for feed, told in _chosen(session, request, choice):
+                session.feeds.pop(feed.key, None)
+                session.gate.hub.leave(feed, session.outbox)
+                session.reply(request, told)
+
+
+async def resync(session: Session, request: Request) -> None:
+    """Send a fresh snapshot of a state that the socket subscribed to."""
+    choice = Choice.parse(request.params)
+    choice.check()
+    if choice.channel not in (*PER_SYMBOL, "balances"):
+        raise InvalidArguments(f"channel: {choice.channel} has no snapshot to send anew", field="channel")
+    for feed, told in _chosen(session, request, choice):
+        if feed.key in session.feeds:
+            session.reply(request, told)
+            await _start(session, feed, snapshot=True)
+        else:
+            session.refuse(request, InvalidArguments("subscribe first", field="channel"))
+
+
+async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:
+    """Send a feed's snapshot and register for what follows, in one step; then wait for a reader that lags."""
+    outbox = session.outbox
+    if isinstance(feed, StateFeed):
+        outbox.forget(feed)
+    if snapshot:
+        for message in feed.snapshots():
+            outbox.send(message, excused=True)
+    session.feeds[feed.key] = feed
+    feed.readers[outbox] = None
+    if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
+        await outbox.drain()
+
+
+async def _subscribe_executions(session: Session, request: Request, choice: Subscription) -> None:
+    who = session.principal(choice.token, Scope.READ)
+    gate = session.gate
+    feed = gate.hub.executions(who.account_id)
+    position = feed.sequence if choice.from_seq is None else choice.from_seq
+    if position > feed.sequence:
+        raise InvalidArguments(f"from_seq: the last sequence is {feed.sequence}", field="from_seq")
+    session.leave_executions()
+    session.reply(request, {"channel": "executions", "account": who.account_id, "last_exec_seq": feed.sequence})
+    if choice.from_seq is None:
+        orders = choice.wants_snapshot if choice.snap_orders is None else choice.snap_orders
+        position = await feed.snapshot(session.outbox, gate.history, orders=orders, trades=bool(choice.snap_trades))
+    session.executions = feed
+    await feed.join(session.outbox, position, gate.history)
+
+
+def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tuple[Feed, dict[str, Any]]]:
+    """Yield the feed of each symbol with what its acknowledgement says; refuse a symbol that there is not."""
+    symbols: list[str | None] = [*choice.symbols] or [None]
+    for symbol in symbols:
+        try:
+            feed = _feed(session, choice, symbol)
+        except UnknownLoan as error:
+            session.refuse(request, error)
+            continue
+        told: dict[str, Any] = {"channel": choice.channel}
+        if symbol is not None:
+            told["symbol"] = symbol
+        if choice.channel == "book":
+            told["depth"] = choice.depth or DEFAULT_DEPTH
+        yield feed, told
+
+
+def _feed(session: Session, choice: Choice, symbol: str | None) -> Feed:
+    hub, views = session.gate.hub, session.gate.views
+    if choice.channel == "balances":
+        return hub.balances(session.principal(choice.token, Scope.READ).account_id)
+    if symbol is None:
+        return hub.instrument(None)
+    loan_id = views.loan_of_symbol(symbol).loan_id
+    match choice.channel:
+        case "book":
+            return hub.book(loan_id, choice.depth or DEFAULT_DEPTH)
+        case "bbo":
+            return hub.bbo(loan_id)
+        case "ticker":
+            return hub.ticker(loan_id)
+        case "trade":
+            return hub.trade(loan_id)
+        case _:
+            return hub.instrument(loan_id)
