@@ -9,7 +9,7 @@ import asyncpg
 from market.settlement.check import check
 
 from market.ids import Nanos, Seq
-from market.settlement.codec import decode
+from market.settlement.log import decode
 from market.settlement.recovery import recover
 from market.venue.venue import Venue
 
