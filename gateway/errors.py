@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.wire import minor_text, dump_json
+from gateway.wire import dump_json, minor_text
 from market import errors as market
 from market.errors import MarketError
 
@@ -212,3 +212,19 @@ def problem(error: MarketError, *, instance: str | None = None) -> web.Response:
         content_type="application/problem+json",
         headers=headers,
     )
+
+
+def internal_problem(*, instance: str) -> web.Response:
+    """Return what is said when we failed in a way that we did not foresee: nothing but that it is our fault."""
+    body = {
+        "type": "urn:debt-market:error:internal",
+        "title": _S.INTERNAL_SERVER_ERROR.phrase,
+        "status": _S.INTERNAL_SERVER_ERROR.value,
+        "detail": "the request failed for a reason of our own",
+        "instance": instance,
+        "code": "internal",
+        "outcome": "unknown",
+        "retryable": False,
+        "errors": [],
+    }
+    return web.Response(status=_S.INTERNAL_SERVER_ERROR, body=dump_json(body), content_type="application/problem+json")

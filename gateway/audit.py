@@ -1,0 +1,73 @@
+"""The market's open self-audit: what must add up, added up from the tables, all of it as of one commit."""
+
+from typing import Any
+
+import asyncpg
+
+from gateway.wire import factor_text, minor_text
+
+VIOLATIONS_MAX = 100
+
+LEASE = "SELECT seq, encode(log_head, 'hex') AS log_head FROM market.lease"
+CASH = """
+    SELECT currency, sum(accounts)::bigint AS accounts, sum(custody)::bigint AS custody FROM (
+        SELECT currency, total AS accounts, 0 AS custody FROM market.cash_balance WHERE account_id <> 'CUSTODY'
+        UNION ALL SELECT currency, 0, amount FROM market.custody_movement
+    ) parts GROUP BY currency ORDER BY currency
+"""
+LOANS = """
+    SELECT l.loan_id, l.issued, l.original_principal, coalesce(p.held, 0)::bigint AS held
+    FROM market.loan l LEFT JOIN (
+        SELECT loan_id, sum(face) AS held FROM market.position WHERE account_id <> 'ISSUE' GROUP BY loan_id
+    ) p USING (loan_id)
+    WHERE l.issued <> coalesce(p.held, 0) OR l.issued > l.original_principal ORDER BY l.loan_id LIMIT $1
+"""
+ORIGINATORS = """
+    SELECT originator, currency, sum(original_principal)::bigint AS lent, sum(issued)::bigint AS transferred
+    FROM market.loan GROUP BY originator, currency ORDER BY originator, currency
+"""
+
+
+async def audit(pool: "asyncpg.Pool[asyncpg.Record]") -> dict[str, Any]:
+    """Return cash against the custodian's, positions against issued face, and transferred against lent principal."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        lease = await connection.fetchrow(LEASE)
+        cash = await connection.fetch(CASH)
+        checked = await connection.fetchval("SELECT count(*) FROM market.loan")
+        violations = await connection.fetch(LOANS, VIOLATIONS_MAX)
+        originators = await connection.fetch(ORIGINATORS)
+    return {
+        "engine_seq": lease["seq"],
+        "log_head": lease["log_head"],
+        "cash": [_cash(row) for row in cash],
+        "loans": {"checked": checked, "violations": [_violation(row) for row in violations]},
+        "balance_coefficient": [_coefficient(row) for row in originators],
+    }
+
+
+def _cash(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "currency": row["currency"],
+        "accounts_total": minor_text(row["accounts"]),
+        "custody_total": minor_text(row["custody"]),
+        "difference": minor_text(row["accounts"] - row["custody"]),
+    }
+
+
+def _violation(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "loan_id": row["loan_id"],
+        "positions": minor_text(row["held"]),
+        "issued_face": minor_text(row["issued"]),
+        "original_principal": minor_text(row["original_principal"]),
+    }
+
+
+def _coefficient(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "originator": row["originator"],
+        "currency": row["currency"],
+        "lent": minor_text(row["lent"]),
+        "transferred": minor_text(row["transferred"]),
+        "coefficient": factor_text(row["transferred"], row["lent"]),
+    }

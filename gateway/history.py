@@ -1,0 +1,190 @@
+"""What was, read from PostgreSQL: orders in any state, fills, trades. It was committed before it could be asked for.
+
+Pages go by a key that never changes, so that nothing is shown twice or skipped while the market moves on.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import asyncpg
+
+from market.commands import AmendOrder, CancelOrder
+from market.errors import MarketError, OrderClosed, UnknownOrder
+from market.events import ExecutionRow, OrderState, Traded
+from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq
+from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
+from market.settlement.codec import load_rows
+from market.settlement.recovery import ORDER_COLUMNS, order_state
+
+SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
+TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
+NEVER = 1 << 62  # a key, or a time, above all others
+MESSAGES_PER_READ = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """An order as it is after its last change, and the command and time of that change."""
+
+    state: OrderState
+    engine_seq: Seq
+    updated_at: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExecution:
+    """One row of an account's stream; index: its place in its message."""
+
+    row: ExecutionRow
+    sequence: int
+    index: int
+    engine_seq: Seq
+    at: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrade:
+    trade: Traded
+    engine_seq: Seq
+    at: Nanos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What part of history is wanted: engine_seq > after_seq, since <= at < until."""
+
+    after_seq: int = 0
+    since: int = -NEVER
+    until: int = NEVER
+    loan_id: LoanId | None = None
+
+
+class History:
+    """Reads through a pool whose role may read. An account is told of itself only."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def order(self, account_id: AccountId, order_id: OrderId) -> StoredOrder:
+        """Raises UnknownOrder, also for another account's order."""
+        return await self._order(account_id, "order_id", order_id)
+
+    async def order_of_client(self, account_id: AccountId, client_order_id: ClientOrderId) -> StoredOrder:
+        return await self._order(account_id, "client_order_id", client_order_id)
+
+    async def _order(self, account_id: AccountId, column: str, value: object) -> StoredOrder:
+        record = await self._pool.fetchrow(
+            f"{SELECT_ORDERS} WHERE account_id = $1 AND {column} = $2",
+            account_id,
+            value,
+        )
+        if record is None:
+            raise UnknownOrder("there is no such order of this account")
+        return _stored_order(record)
+
+    async def why_unknown(self, error: MarketError, command: AmendOrder | CancelOrder) -> MarketError:
+        """Return what to say of an order that the venue does not know: that it is closed, if it once was open."""
+        if not isinstance(error, UnknownOrder):
+            return error
+        try:
+            if command.order_id is not None:
+                found = await self.order(command.account_id, command.order_id)
+            elif command.client_order_id is not None:
+                found = await self.order_of_client(command.account_id, command.client_order_id)
+            else:
+                return error
+        except UnknownOrder:
+            return error
+        if found.state.status not in FINAL_STATUSES:
+            return error
+        return OrderClosed(f"the order is {found.state.status}", order_status=found.state.status)
+
+    async def orders(
+        self,
+        account_id: AccountId,
+        *,
+        statuses: Collection[OrderStatus] | None,
+        span: Span,
+        below: int,
+        limit: int,
+    ) -> list[StoredOrder]:
+        """Return orders with a number < `below`, newest first. statuses: None for open ones. Span: by creation."""
+        state = "is_open" if statuses is None else "status = ANY($7)"
+        arguments: list[object] = [account_id, below, limit, span.since, span.until, span.loan_id]
+        if statuses is not None:
+            arguments.append(sorted(statuses))
+        records = await self._pool.fetch(
+            f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id < $2 AND created_at >= $4 AND created_at < $5 "
+            f"AND ($6::text IS NULL OR loan_id = $6) AND {state} ORDER BY order_id DESC LIMIT $3",
+            *arguments,
+        )
+        return [_stored_order(record) for record in records]
+
+    async def fills(
+        self, account_id: AccountId, *, span: Span, after: tuple[int, int], limit: int
+    ) -> tuple[list[StoredExecution], tuple[int, int] | None]:
+        """Return fills behind `after` (message number, index in it), oldest first, and where the next page begins.
+
+        A page may have fewer fills than the limit though more follow, if a loan is asked for.
+        """
+        records = await self._pool.fetch(
+            "SELECT sequence, engine_seq, at, rows::text AS rows FROM market.execution "
+            "WHERE account_id = $1 AND is_trade AND sequence >= $2 AND engine_seq > $3 AND at >= $4 AND at < $5 "
+            "ORDER BY sequence LIMIT $6",
+            account_id,
+            after[0],
+            span.after_seq,
+            span.since,
+            span.until,
+            min(limit + 1, MESSAGES_PER_READ),
+        )
+        behind = [row for record in records for row in _executions(record) if (row.sequence, row.index) > after]
+        page = behind[:limit]
+        is_last = len(behind) <= limit and len(records) < min(limit + 1, MESSAGES_PER_READ)
+        found = [row for row in page if span.loan_id is None or row.row.order.loan_id == span.loan_id]
+        return found, None if is_last or not page else (page[-1].sequence, page[-1].index)
+
+    async def trades_of_account(
+        self, account_id: AccountId, *, span: Span, below: int, limit: int
+    ) -> list[StoredTrade]:
+        """Return the account's trades with a number < `below`, newest first."""
+        return await self._trades("(buyer = $1 OR seller = $1)", account_id, span, below, limit)
+
+    async def trades_of_loan(self, loan_id: LoanId, *, span: Span, below: int, limit: int) -> list[StoredTrade]:
+        return await self._trades("loan_id = $1", loan_id, span, below, limit)
+
+    async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
+        records = await self._pool.fetch(
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "
+            "AND at >= $4 AND at < $5 AND ($6::text IS NULL OR loan_id = $6) ORDER BY trade_id DESC LIMIT $7",
+            key,
+            below,
+            span.after_seq,
+            span.since,
+            span.until,
+            span.loan_id,
+            limit,
+        )
+        return [_stored_trade(record) for record in records]
+
+
+def _stored_order(record: asyncpg.Record) -> StoredOrder:
+    values = dict(record)
+    engine_seq, updated_at = values.pop("engine_seq"), values.pop("updated_at")
+    return StoredOrder(order_state(values), Seq(engine_seq), Nanos(updated_at))
+
+
+def _executions(record: asyncpg.Record) -> Sequence[StoredExecution]:
+    seq, at = Seq(record["engine_seq"]), Nanos(record["at"])
+    return [
+        StoredExecution(row, record["sequence"], index, seq, at) for index, row in enumerate(load_rows(record["rows"]))
+    ]
+
+
+def _stored_trade(record: asyncpg.Record) -> StoredTrade:
+    values: dict[str, Any] = dict(record)
+    seq, at = values.pop("seq"), values.pop("at")
+    values["taker_side"] = Side(values["taker_side"])
+    values["taker_order_type"] = OrderType(values["taker_order_type"])
+    return StoredTrade(Traded(**values), Seq(seq), Nanos(at))

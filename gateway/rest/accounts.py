@@ -1,0 +1,91 @@
+"""An account's own affairs: fills, trades, balances, positions, keys and tokens."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.auth import TOKEN_LIFE
+from gateway.errors import AuthPermissionDenied, RouteNotFound
+from gateway.history import NEVER
+from gateway.requests import Empty, NewApiKey
+from gateway.rest.api import Access, Call, Route, cursor_of, page, reply
+from gateway.rest.orders import PAGE, SPAN
+from gateway.schemas import balances_object, execution_row, own_trade, position_row
+from gateway.wire import SECOND, time_text
+
+
+async def executions(call: Call) -> web.Response:
+    """Own fills, oldest first, each with the number of its message in the private stream."""
+    after = call.query.cursor(int, int) or [0, 0]
+    found, more = await call.api.history.fills(
+        call.principal.account_id, span=call.query.span(), after=(after[0], after[1]), limit=call.query.limit()
+    )
+    items = [
+        {**execution_row(each.row, engine_seq=each.engine_seq, at=each.at), "sequence": each.sequence} for each in found
+    ]
+    return page(items, None if more is None else cursor_of(*more))
+
+
+async def trades(call: Call) -> web.Response:
+    """Own trades, newest first."""
+    account_id, limit = call.principal.account_id, call.query.limit()
+    [below] = call.query.cursor(int) or [NEVER]
+    found = await call.api.history.trades_of_account(account_id, span=call.query.span(), below=below, limit=limit)
+    items = [own_trade(each.trade, account_id, engine_seq=each.engine_seq, at=each.at) for each in found]
+    return page(items, cursor_of(found[-1].trade.trade_id) if len(found) == limit else None)
+
+
+async def balances(call: Call) -> web.Response:
+    return reply(balances_object(call.api.views, call.account))
+
+
+async def positions(call: Call) -> web.Response:
+    views = call.api.views
+    claims = sorted(call.account.claims.items())
+    [after] = call.query.cursor(str) or [""]
+    limit = call.query.limit()
+    held = [(loan_id, claim) for loan_id, claim in claims if claim.total and loan_id > after]
+    items = [position_row(views.loans[loan_id], claim, views.business_date) for loan_id, claim in held[:limit]]
+    return page(items, cursor_of(held[limit - 1][0]) if len(held) > limit else None)
+
+
+async def new_token(call: Call) -> web.Response:
+    call.parsed(Empty)
+    token, ends_at = call.api.keys.new_token(call.principal)
+    body = {"token": token, "expires": TOKEN_LIFE // SECOND, "expires_at": time_text(ends_at)}
+    return reply(body, status=HTTPStatus.CREATED)
+
+
+async def new_key(call: Call) -> web.Response:
+    made = await call.api.keys.create_own(call.principal, call.parsed(NewApiKey))
+    location = {"Location": f"/v1/api-keys/{made.key}"}
+    return reply({**made.shown(), "secret": made.secret}, status=HTTPStatus.CREATED, headers=location)
+
+
+async def list_keys(call: Call) -> web.Response:
+    keys = sorted(call.api.keys.of_account(call.principal.account_id), key=lambda key: (key.created_at, key.key))
+    return page([key.shown() for key in keys], None)
+
+
+async def revoke_key(call: Call) -> web.Response:
+    """A key may end itself and whatever can't do more than it can."""
+    own = {key.key: key for key in call.api.keys.of_account(call.principal.account_id)}
+    key = own.get(call.path("key"))
+    if key is None:
+        raise RouteNotFound("there is no such key of this account")
+    if not key.scopes <= call.principal.scopes:
+        raise AuthPermissionDenied("a key can't end one that may do more")
+    await call.api.keys.revoke(key.key)
+    return reply({"key": key.key, "revoked": True})
+
+
+ROUTES = (
+    Route("GET", "/v1/executions", Access.READ, executions, PAGE | SPAN),
+    Route("GET", "/v1/trades", Access.READ, trades, PAGE | SPAN),
+    Route("GET", "/v1/balances", Access.READ, balances),
+    Route("GET", "/v1/positions", Access.READ, positions, PAGE),
+    Route("POST", "/v1/ws-token", Access.READ, new_token),
+    Route("POST", "/v1/api-keys", Access.READ, new_key),
+    Route("GET", "/v1/api-keys", Access.READ, list_keys),
+    Route("DELETE", "/v1/api-keys/{key}", Access.READ, revoke_key),
+)

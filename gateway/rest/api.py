@@ -1,0 +1,320 @@
+"""What every REST call goes through: size, key, scope, content type, query, JSON; and how each failure is answered.
+
+A route says who may call it and which query parameters it knows; its handler is then left with reading the request,
+one call of the engine or a view, and rendering.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import asyncpg
+from aiohttp import web
+
+from gateway.auth import KeyRing, Principal
+from gateway.errors import (
+    AuthRequired,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RouteNotFound,
+    UnknownField,
+    UnsupportedMediaType,
+    internal_problem,
+    problem,
+)
+from gateway.history import History, Span
+from gateway.requests import Request, Scope
+from gateway.views import AccountView, Views
+from gateway.wire import PLAIN_DECIMAL, dump_json, exact_decimal, parse_json, parse_time, printable, scaled
+from market.commands import Command
+from market.engine import Answer, Engine
+from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
+from market.ids import LoanId, Nanos
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 1 << 20  # the application's client_max_size
+PAGE_DEFAULT, PAGE_MAX = 100, 500
+LARGEST_KEY = 2**62
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+R = TypeVar("R", bound=Request)
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """What the handlers work with. clock: nanoseconds since 1970."""
+
+    engine: Engine
+    views: Views
+    keys: KeyRing
+    history: History
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    clock: Callable[[], int]
+
+
+class Access(StrEnum):
+    """Who may call a route: anybody, or the holder of a key with that scope."""
+
+    PUBLIC = "public"
+    READ = "read"
+    TRADE = "trade"
+    TRANSFER = "transfer"
+    ADMIN = "admin"
+
+
+class Query:
+    """The query parameters of one request. Each getter refuses a malformed value by name."""
+
+    def __init__(self, pairs: Collection[tuple[str, str]], known: Collection[str]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in known:
+                raise UnknownField(f"there is no parameter {printable(name)} here", field=printable(name))
+            if name in self._values:
+                raise InvalidArguments(f"{name}: given twice", field=name)
+            if "\0" in value:
+                raise InvalidArguments(f"{name}: must be text", field=name)
+            self._values[name] = value
+
+    def text(self, name: str) -> str | None:
+        return self._values.get(name)
+
+    def integer(self, name: str, *, default: int, low: int, high: int) -> int:
+        text = self._values.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= 19 and low <= int(text) <= high):
+            raise InvalidArguments(f"{name}: must be a whole number from {low} to {high}", field=name)
+        return int(text)
+
+    def limit(self) -> int:
+        return self.integer("limit", default=PAGE_DEFAULT, low=1, high=PAGE_MAX)
+
+    def units(self, name: str, *, places: int = 2) -> int | None:
+        """Return a decimal in units of 10^-places. A finer one is refused, never rounded."""
+        text = self._values.get(name)
+        if text is None:
+            return None
+        number = exact_decimal(text) if PLAIN_DECIMAL.fullmatch(text) else None
+        value = None if number is None else scaled(number, places)
+        if value is None:
+            raise InvalidArguments(f"{name}: must be a decimal with at most {places} places", field=name)
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        text = self._values.get(name)
+        if text not in (None, "true", "false"):
+            raise InvalidArguments(f"{name}: must be true or false", field=name)
+        return None if text is None else text == "true"
+
+    def words(self, name: str, kind: type[E]) -> frozenset[E] | None:
+        """Return a comma-separated choice of an enumeration's words."""
+        text = self._values.get(name)
+        if text is None:
+            return None
+        try:
+            return frozenset(kind(word) for word in text.split(","))
+        except ValueError as e:
+            known = ", ".join(kind)
+            raise InvalidArguments(f"{name}: must be of {known}", field=name) from e
+
+    def time(self, name: str) -> Nanos | None:
+        text = self._values.get(name)
+        at = parse_time(text)
+        if text is not None and at is None:
+            raise InvalidArguments(f"{name}: must be a time like 2024-05-01T12:00:00Z", field=name)
+        return at
+
+    def span(self) -> Span:
+        since, until, loan_id = self.time("since"), self.time("until"), self.text("loan_id")
+        everything = Span()
+        return Span(
+            after_seq=self.integer("after_seq", default=0, low=0, high=LARGEST_KEY),
+            since=everything.since if since is None else since,
+            until=everything.until if until is None else until,
+            loan_id=None if loan_id is None else LoanId(loan_id),
+        )
+
+    def cursor(self, *kinds: type) -> list[Any] | None:
+        """Return the parts of a cursor that `cursor_of` made, each of the kind given."""
+        text = self._values.get("cursor")
+        if text is None:
+            return None
+        try:
+            parts: list[Any] = json.loads(base64.urlsafe_b64decode(text.encode()))
+        except (ValueError, RecursionError):
+            parts = []
+        is_ours = isinstance(parts, list) and [type(part) for part in parts] == list(kinds)
+        if not is_ours or any(isinstance(part, int) and abs(part) > LARGEST_KEY for part in parts):
+            raise InvalidArguments("cursor: not one of ours", field="cursor")
+        return parts
+
+
+def cursor_of(*parts: int | str) -> str:
+    return base64.urlsafe_b64encode(dump_json(list(parts))).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, authenticated and read. holder: who asks, None on a public route."""
+
+    api: Api
+    request: web.Request
+    holder: Principal | None
+    query: Query
+    body: Mapping[str, Any]
+
+    @property
+    def principal(self) -> Principal:
+        if self.holder is None:
+            raise AuthRequired
+        return self.holder
+
+    @property
+    def account(self) -> AccountView:
+        return self.api.views.account(self.principal.account_id)
+
+    @property
+    def now(self) -> Nanos:
+        return Nanos(self.api.clock())
+
+    def path(self, name: str) -> str:
+        return self.request.match_info[name]
+
+    def parsed(self, kind: type[R]) -> R:
+        return kind.parse(dict(self.body))
+
+    async def submit(self, command: Command) -> Answer:
+        """Have the engine carry out a command. A client that leaves meanwhile does not take it back."""
+        return await self.api.engine.submit(command, actor=self.principal.key)
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """params: the query parameters that it knows."""
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+    params: frozenset[str] = frozenset()
+
+
+def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=dump_json(value), status=status, content_type="application/json", charset="utf-8", headers=headers
+    )
+
+
+def page(items: list[Any], next_cursor: str | None) -> web.Response:
+    return reply({"items": items, "next_cursor": next_cursor})
+
+
+def add_routes(app: web.Application, api: Api, routes: Collection[Route]) -> None:
+    app.middlewares.append(answer_every_failure)
+    for route in routes:
+        app.router.add_route(route.method, route.path, _served(api, route))
+
+
+def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        data = await request.read()
+        holder = _authenticated(api, route, request, data)
+        body = _read_body(request, data)
+        return await route.handler(Call(api, request, holder, Query(list(request.query.items()), route.params), body))
+
+    return serve
+
+
+def _authenticated(api: Api, route: Route, request: web.Request, data: bytes) -> Principal | None:
+    if route.access is Access.PUBLIC:
+        return None
+    principal = api.keys.of_request(
+        headers=request.headers, method=request.method, path=request.raw_path, body=data, peer=request.remote
+    )
+    principal.require(Scope(route.access))
+    return principal
+
+
+def _read_body(request: web.Request, data: bytes) -> Mapping[str, Any]:
+    """Return the JSON object of a request; no body says as much as an empty object."""
+    if not data:
+        return {}
+    if request.method not in BODY_METHODS:
+        raise InvalidArguments(f"{request.method} takes no body")
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType
+    return parse_json(data)
+
+
+@web.middleware
+async def answer_every_failure(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn every refusal into its problem document, and give the client's request id back."""
+    response = await _answered(request, handler)
+    request_id = request.headers.get("X-Request-Id", "")
+    if REQUEST_ID.fullmatch(request_id) and not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+    return response
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except MarketError as error:
+        return problem(error, instance=request.path)
+    except web.HTTPException as e:
+        known = _as_market_error(e)
+        if known is None:
+            raise
+        response = problem(known, instance=request.path)
+        if "Allow" in e.headers:
+            response.headers["Allow"] = e.headers["Allow"]
+        return response
+    except (asyncio.CancelledError, ConnectionResetError):
+        raise
+    except DATABASE_TROUBLE:
+        log.exception("database_unreachable path=%s", request.path)
+        return problem(Unavailable("the database can't be reached"), instance=request.path)
+    except Exception:
+        log.exception("request_failed path=%s", request.path)
+        return internal_problem(instance=request.path)
+
+
+def _as_market_error(error: web.HTTPException) -> MarketError | None:
+    match error:
+        case web.HTTPNotFound():
+            return RouteNotFound()
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed()
+        case web.HTTPRequestEntityTooLarge():
+            return PayloadTooLarge()
+        case web.HTTPUnsupportedMediaType():
+            return UnsupportedMediaType()
+    return None
+
+
+async def told_after_commit(read: Awaitable[T]) -> T:
+    """Await what is read to describe a command that is already durable: failing now must not look like a refusal."""
+    try:
+        return await read
+    except DATABASE_TROUBLE as e:
+        raise OutcomeUnknown("it was executed, but can't be shown now: ask again") from e

@@ -1,0 +1,196 @@
+"""Orders: place, look at, amend, cancel. Success is answered once it is durable."""
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from gateway.history import NEVER, StoredOrder
+from gateway.requests import AmendParams, RestCancelAll, RestOrder
+from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
+from gateway.schemas import order_object
+from gateway.wire import order_id_text, parse_order_id, printable
+from market.commands import AmendOrder, CancelOrder, CountAck, OrderAck, PlaceOrder
+from market.engine import Answer
+from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
+from market.ids import ClientOrderId, Face, LoanId, OrderId
+from market.orderbook.order import FINAL_STATUSES, OrderStatus
+
+
+async def place(call: Call) -> web.Response:
+    """201 with Location the first time, 200 with `duplicate` for a repeat: the first answer again."""
+    order = call.parsed(RestOrder)
+    order = order.model_copy(update={"cl_ord_id": _client_order_id(call, order.cl_ord_id)})
+    command = order.to_command(call.principal.account_id, LoanId(order.loan_id), now=call.now)
+    answer = await call.submit(command)
+    ack = _order_ack(answer)
+    stored = await told_after_commit(call.api.history.order(command.account_id, ack.order_id))
+    headers = {"Location": f"/v1/orders/{order_id_text(ack.order_id)}", "ETag": _etag(ack.version)}
+    status = HTTPStatus.OK if ack.duplicate else HTTPStatus.CREATED
+    return reply(_first_answer(stored, command, ack), status=status, headers=headers)
+
+
+def _client_order_id(call: Call, given: str | None) -> str | None:
+    """The Idempotency-Key names the order if cl_ord_id does not."""
+    key = call.request.headers.get("Idempotency-Key")
+    if key is None or key == given:
+        return given
+    if given is not None:
+        raise InvalidArguments("Idempotency-Key and cl_ord_id differ", field="cl_ord_id")
+    return RestOrder.parse({**call.body, "cl_ord_id": key}).cl_ord_id
+
+
+def _first_answer(stored: StoredOrder, command: PlaceOrder, ack: OrderAck) -> dict[str, Any]:
+    """Return the order as it was right after it was placed, whatever has become of it since.
+
+    What its first fills cost is null once others were added to it.
+    """
+    if int(stored.engine_seq) == ack.order_id:  # an order's number is that of the command that placed it
+        shown = _shown(stored)
+    else:
+        status = OrderStatus(ack.order_status)
+        first = replace(
+            stored.state,
+            quantity=command.quantity,
+            price=stored.state.price if command.price is None else command.price,
+            filled=ack.filled,
+            leaves=Face(0 if status in FINAL_STATUSES else command.quantity - ack.filled),
+            status=status,
+            cancel_reason=ack.cancel_reason,
+            version=ack.version,
+        )
+        shown = order_object(first, engine_seq=ack.order_id, updated_at=first.created_at)
+        if stored.state.filled != ack.filled:
+            shown |= {"cum_cost": None, "avg_price": None}
+    return {**shown, "engine_seq": ack.engine_seq, "duplicate": ack.duplicate}
+
+
+async def get(call: Call) -> web.Response:
+    return _one(await call.api.history.order(call.principal.account_id, _order_id(call)))
+
+
+async def get_by_client_id(call: Call) -> web.Response:
+    return _one(await call.api.history.order_of_client(call.principal.account_id, ClientOrderId(call.path("cid"))))
+
+
+async def find(call: Call) -> web.Response:
+    """Newest first; open ones unless `status` says otherwise."""
+    limit = call.query.limit()
+    [below] = call.query.cursor(int) or [NEVER]
+    found = await call.api.history.orders(
+        call.principal.account_id,
+        statuses=_statuses(call.query.text("status")),
+        span=call.query.span(),
+        below=below,
+        limit=limit,
+    )
+    more = cursor_of(found[-1].state.order_id) if len(found) == limit else None
+    return page([_shown(order) for order in found], more)
+
+
+def _statuses(text: str | None) -> frozenset[OrderStatus] | None:
+    """Return the states that are asked for, None for the open ones."""
+    if text in (None, "open"):
+        return None
+    if text == "all":
+        return frozenset(OrderStatus)
+    if text == "closed":
+        return FINAL_STATUSES
+    try:
+        return frozenset({OrderStatus(text)})
+    except ValueError as e:
+        raise InvalidArguments("status: must be open, closed, all or a state", field="status") from e
+
+
+async def amend(call: Call) -> web.Response:
+    params = call.parsed(AmendParams)
+    if (version := _version_wanted(call)) is not None:
+        if params.if_version not in (None, version):
+            raise InvalidArguments("If-Match and if_version differ", field="if_version")
+        params = params.model_copy(update={"if_version": version})
+    command = params.to_command(call.principal.account_id, now=call.now, order_id=_order_id(call))
+    answer = await _submitted(call, command)
+    ack = _order_ack(answer)
+    stored = await told_after_commit(call.api.history.order(command.account_id, ack.order_id))
+    body = {**_shown(stored), "engine_seq": ack.engine_seq, "priority_kept": ack.priority_kept}
+    return reply(body, headers={"ETag": _etag(stored.state.version)})
+
+
+async def cancel(call: Call) -> web.Response:
+    account_id, order_id = call.principal.account_id, _order_id(call)
+    if (version := _version_wanted(call)) is not None:
+        # An amend by the same account may still come in between: then it is the amended order that is cancelled.
+        now = (await call.api.history.order(account_id, order_id)).state.version
+        if now != version:
+            raise VersionMismatch(f"the order has version {now}", version=now)
+    answer = await _submitted(call, CancelOrder(account_id=account_id, order_id=order_id))
+    return _one(await told_after_commit(call.api.history.order(account_id, _order_ack(answer).order_id)))
+
+
+async def cancel_all(call: Call) -> web.Response:
+    params = call.parsed(RestCancelAll)
+    loan_id = None if params.loan_id is None else call.api.views.loan(LoanId(params.loan_id)).loan_id
+    answer = await call.submit(params.to_command(call.principal.account_id, loan_id))
+    if not isinstance(answer.result, CountAck):
+        raise InvariantViolation(f"cancel-all was answered with {answer.result}")
+    return reply({"count": answer.result.count, "quotes": 0, "engine_seq": answer.seq})
+
+
+async def _submitted(call: Call, command: AmendOrder | CancelOrder) -> Answer:
+    try:
+        return await call.submit(command)
+    except MarketError as error:
+        raise await call.api.history.why_unknown(error, command) from None
+
+
+def _order_id(call: Call) -> OrderId:
+    """Return the order that the path names. A name that is no order's is one that the account does not have."""
+    text = call.path("order_id")
+    order_id = parse_order_id(text)
+    if order_id is None:
+        raise UnknownOrder(f"no order {printable(text)}")
+    return order_id
+
+
+def _version_wanted(call: Call) -> int | None:
+    """Return the version in If-Match; None if there is none or any will do."""
+    text = call.request.headers.get("If-Match")
+    if text is None or text == "*":
+        return None
+    digits = text.removeprefix("W/").strip('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise VersionMismatch("If-Match is no version of this order")
+    return int(digits)
+
+
+def _order_ack(answer: Answer) -> OrderAck:
+    if not isinstance(answer.result, OrderAck):
+        raise InvariantViolation(f"an order was answered with {answer.result}")
+    return answer.result
+
+
+def _one(stored: StoredOrder) -> web.Response:
+    return reply(_shown(stored), headers={"ETag": _etag(stored.state.version)})
+
+
+def _shown(stored: StoredOrder) -> dict[str, Any]:
+    return order_object(stored.state, engine_seq=stored.engine_seq, updated_at=stored.updated_at)
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+PAGE = frozenset({"limit", "cursor"})
+SPAN = frozenset({"after_seq", "since", "until", "loan_id"})
+
+ROUTES = (
+    Route("POST", "/v1/orders", Access.TRADE, place),
+    Route("GET", "/v1/orders", Access.READ, find, PAGE | SPAN | {"status"}),
+    Route("POST", "/v1/orders/cancel-all", Access.TRADE, cancel_all),
+    Route("GET", "/v1/orders/by-client-id/{cid}", Access.READ, get_by_client_id),
+    Route("GET", "/v1/orders/{order_id}", Access.READ, get),
+    Route("PATCH", "/v1/orders/{order_id}", Access.TRADE, amend),
+    Route("DELETE", "/v1/orders/{order_id}", Access.TRADE, cancel),
+)

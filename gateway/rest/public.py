@@ -1,0 +1,88 @@
+"""What the market says of itself to everybody: time, status, limits, fees, currencies, health, and its own audit."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.audit import audit
+from gateway.auth import TOKEN_LIFE, WINDOW
+from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Route, reply
+from gateway.schemas import fee_object
+from gateway.wire import LARGEST, SECOND, minor_text, time_text
+from gateway.ws.rows import status_row
+from market.engine import Phase
+from market.venue.rulebook import SHIPPED
+
+
+async def get_time(call: Call) -> web.Response:
+    return reply({"server_time": time_text(call.now), "business_date": call.api.views.business_date.isoformat()})
+
+
+async def get_status(call: Call) -> web.Response:
+    return reply({**status_row(call.api.views, call.now), "engine": call.api.engine.phase})
+
+
+async def get_limits(call: Call) -> web.Response:
+    return reply(
+        {
+            "body_bytes_max": BODY_BYTES_MAX,
+            "page_default": PAGE_DEFAULT,
+            "page_max": PAGE_MAX,
+            "signature_window_ms": WINDOW // 1_000_000,
+            "ws_token_s": TOKEN_LIFE // SECOND,
+            "order_qty_max": minor_text(LARGEST),
+            "rates": {},
+        }
+    )
+
+
+async def get_fees(call: Call) -> web.Response:
+    """The fees of every rulebook that is shipped or in use."""
+    in_use = {loan.state.rulebook.name: loan.state.rulebook for loan in call.api.views.loans.values()}
+    rulebooks = {**SHIPPED, **in_use}
+    items = [
+        {"rulebook": name, "buyer": fee_object(rules.buyer_fee), "seller": fee_object(rules.seller_fee)}
+        for name, rules in sorted(rulebooks.items())
+    ]
+    return reply({"items": items, "next_cursor": None})
+
+
+async def get_currencies(call: Call) -> web.Response:
+    """The currencies in which there are loans or cash."""
+    views = call.api.views
+    of_loans = {loan.state.terms.currency for loan in views.loans.values()}
+    of_cash = {currency for account in views.accounts.values() for currency in account.cash}
+    items = [{"currency": currency, "decimals": 2} for currency in sorted(of_loans | of_cash)]
+    return reply({"items": items, "next_cursor": None})
+
+
+async def get_audit(call: Call) -> web.Response:
+    return reply(await audit(call.api.pool))
+
+
+async def is_alive(_: Call) -> web.Response:
+    return reply({"status": "alive"})
+
+
+async def is_ready(call: Call) -> web.Response:
+    """Ready when commands are taken and the database answers."""
+    phase = call.api.engine.phase
+    try:
+        await call.api.pool.fetchval("SELECT 1")
+    except DATABASE_TROUBLE:
+        return reply({"status": "no database"}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    is_online = phase is Phase.ONLINE
+    status = HTTPStatus.OK if is_online else HTTPStatus.SERVICE_UNAVAILABLE
+    return reply({"status": "ready" if is_online else phase}, status=status)
+
+
+ROUTES = (
+    Route("GET", "/v1/time", Access.PUBLIC, get_time),
+    Route("GET", "/v1/status", Access.PUBLIC, get_status),
+    Route("GET", "/v1/limits", Access.PUBLIC, get_limits),
+    Route("GET", "/v1/fees", Access.PUBLIC, get_fees),
+    Route("GET", "/v1/currencies", Access.PUBLIC, get_currencies),
+    Route("GET", "/v1/audit", Access.PUBLIC, get_audit),
+    Route("GET", "/healthz", Access.PUBLIC, is_alive),
+    Route("GET", "/readyz", Access.PUBLIC, is_ready),
+)
