@@ -22,7 +22,7 @@ async def get_status(call: Call) -> web.Response:
     return reply({**status_row(call.api.views, call.now), "engine": call.api.engine.phase})
 
 
-async def get_limits(call: Call) -> web.Response:
+async def get_limits(_: Call) -> web.Response:
     return reply(
         {
             "body_bytes_max": BODY_BYTES_MAX,
