@@ -51,7 +51,7 @@ class Schedule:
 
 
 def schedule_of(terms: LoanTerms) -> Schedule:
-    """Return the schedule of a loan as registered; cost grows with the number of rows, about 1.5 us each.
+    """Return the schedule of a loan as registered; cost grows with the number of rows, about 2 us each.
 
     A loan registered with less outstanding than original: instalments whose scheduled balance is not below the
     outstanding are taken as paid, the rest keep the level payment and the last clears what is left. So of an

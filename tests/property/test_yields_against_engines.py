@@ -1,6 +1,6 @@
 """Yields of random loans, prices and dates against pyxirr and QuantLib, and limits honoured to the tick.
 
-2,000 loans by default. The full run, which takes some minutes, is:
+2,000 loans by default. The full run, half a minute, is:
 
     YIELD_LOANS=100000 python -m pytest tests/property/test_yields_against_engines.py
 """
