@@ -380,6 +380,22 @@ $$;
 CREATE TRIGGER postings_balance AFTER INSERT ON market.posting
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION market.check_postings();
 
+-- No trade without the journal entry that settles it.
+CREATE FUNCTION market.check_trades() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    culprit text;
+BEGIN
+    SELECT n.trade_id::text INTO culprit FROM new_rows n WHERE NOT EXISTS (
+        SELECT FROM market.journal_entry e WHERE e.kind = 'trade' AND e.reference = n.trade_id::text) LIMIT 1;
+    IF FOUND THEN
+        PERFORM market.violated('trade_has_its_entry', culprit);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER has_its_entry AFTER INSERT ON market.trade
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION market.check_trades();
+
 -- Cash and face only move: what one statement adds in an asset it takes away in the same asset.
 CREATE FUNCTION market.check_cash() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -437,7 +453,8 @@ CREATE TRIGGER begins_at_zero BEFORE INSERT ON market.position FOR EACH ROW
     WHEN (NEW.face <> 0) EXECUTE FUNCTION market.refuse('balances_begin_at_zero');
 
 -- Issued face is one fact in two places, the loan and the ledger account ISSUE: at the end of a transaction they agree.
-CREATE FUNCTION market.check_issued() RETURNS trigger LANGUAGE plpgsql AS $$
+-- SECURITY DEFINER: before PostgreSQL 18 a deferred trigger runs as whoever commits.
+CREATE FUNCTION market.check_issued() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     IF (SELECT issued FROM market.loan WHERE loan_id = NEW.loan_id) IS DISTINCT FROM
        coalesce((SELECT -face FROM market.position WHERE account_id = 'ISSUE' AND loan_id = NEW.loan_id), 0) THEN
@@ -553,11 +570,11 @@ BEGIN
         INSERT INTO market.execution SELECT * FROM unnest(p_executions);
     END IF;
     IF cardinality(p_entries) > 0 THEN
-        INSERT INTO market.trade SELECT * FROM unnest(p_trades);
         INSERT INTO market.journal_entry SELECT * FROM unnest(p_entries);
         INSERT INTO market.posting SELECT * FROM unnest(p_postings);
-    ELSIF cardinality(p_trades) + cardinality(p_postings) > 0 THEN
-        PERFORM market.violated('trade_has_its_entry', p_next_seq::text);
+    END IF;
+    IF cardinality(p_trades) > 0 THEN
+        INSERT INTO market.trade SELECT * FROM unnest(p_trades);
     END IF;
 
     IF EXISTS (SELECT FROM unnest(p_postings) WHERE unit = 'cash') THEN

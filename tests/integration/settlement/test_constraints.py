@@ -1,0 +1,159 @@
+"""Every named constraint and trigger of the schema refuses what it is there for, whoever asks.
+
+The statements run as the owner of the tables, past the writer: this is the last line of defence. The last test reads
+the catalogue, so that none is added without a case here.
+"""
+
+import asyncpg
+import pytest
+
+from tests.integration.settlement.recording import execute, fetchval, opened, traded_market
+
+
+def changed_copy(table: str, changes: str, where: str = "true") -> str:
+    """Insert a copy of one row with some columns changed, a JSON object in SQL."""
+    return (
+        f"INSERT INTO market.{table} SELECT changed.* FROM (SELECT * FROM market.{table} WHERE {where} LIMIT 1) r, "
+        f"json_populate_record(r::market.{table}, '{changes}') changed"
+    )
+
+
+def new_order(changes: str) -> str:
+    return changed_copy(
+        "orders",
+        '{"order_id": 999, "client_order_id": null, "accepted_digest": null, "accepted_status": null, ' + changes + "}",
+        "client_order_id = 'first'",
+    )
+
+
+def new_trade(changes: str) -> str:
+    return changed_copy("trade", '{"trade_id": 999, ' + changes + "}")
+
+
+def new_loan(changes: str) -> str:
+    return changed_copy("loan", '{"loan_id": "L9", "issued": 0, ' + changes + "}", "loan_id = 'L2'")
+
+
+# Constraint name -> what it must refuse.
+REFUSED = {
+    "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
+    "lease_seq_not_negative": "INSERT INTO market.lease VALUES (true, 1, -1, '', decode(repeat('00', 32), 'hex'))",
+    "lease_log_head_is_sha256": "UPDATE market.lease SET log_head = 'short'",
+    "lease_only_advances": "UPDATE market.lease SET epoch = epoch - 1",
+    "command_log_hash_is_sha256": changed_copy("command_log", '{"seq": 999, "hash": "x"}'),
+    "market_state_is_one_row": "INSERT INTO market.market_state VALUES (false, 'open', '2024-01-01')",
+    "market_state_mode_known": "UPDATE market.market_state SET mode = 'party'",
+    "business_date_only_advances": "UPDATE market.market_state SET business_date = business_date - 1",
+    "account_id_not_of_the_ledger": changed_copy("account", '{"account_id": "CUSTODY"}'),
+    "account_kind_known": "UPDATE market.account SET kind = 'friend'",
+    "loan_originator_exists": new_loan('"originator": "nobody"'),
+    "loan_currency_is_iso": new_loan('"currency": "gold"'),
+    "loan_principal_positive": new_loan('"original_principal": 0, "outstanding": 0, "outstanding_at_registration": 0'),
+    "loan_registered_within_principal": new_loan('"outstanding_at_registration": 100000001'),
+    "loan_rate_not_negative": new_loan('"annual_rate_ppm": -1'),
+    "loan_repayment_method_known": new_loan('"repayment_method": "never"'),
+    "loan_term_positive": new_loan('"term_months": 0'),
+    "loan_period_positive": new_loan('"months_per_period": 0'),
+    "loan_status_known": "UPDATE market.loan SET status = 'lost'",
+    "loan_outstanding_within_principal": "UPDATE market.loan SET outstanding = original_principal + 1",
+    "loan_issued_within_principal": "UPDATE market.loan SET issued = original_principal + 1",
+    "loan_paid_not_negative": "UPDATE market.loan SET paid = -1",
+    "loan_last_price_positive": "UPDATE market.loan SET last_price = 0",
+    "loan_identity_is_fixed": "UPDATE market.loan SET original_principal = original_principal + 1",
+    "cash_not_negative": "UPDATE market.cash_balance SET total = -1 WHERE account_id = 'A'",
+    "cash_is_conserved": "UPDATE market.cash_balance SET total = total + 1 WHERE account_id = 'A'",
+    "face_not_negative": "UPDATE market.position SET face = -1 WHERE account_id = 'A'",
+    "face_is_conserved": "UPDATE market.position SET face = face + 1 WHERE account_id = 'A'",
+    "cost_not_negative": "UPDATE market.position SET cost = -1",
+    "balance_has_an_account": "INSERT INTO market.cash_balance VALUES ('nobody', 'USD', 0)",
+    "balances_begin_at_zero": "INSERT INTO market.cash_balance VALUES ('A', 'EUR', 1)",
+    "positions_equal_issued_face": "UPDATE market.loan SET issued = issued + 1 WHERE loan_id = 'L2'",
+    "custody_amount_not_zero": changed_copy("custody_movement", '{"custody_ref": "new", "amount": 0}'),
+    "trade_settles_once": changed_copy("journal_entry", '{"entry_id": 999}', "kind = 'trade'"),
+    "posting_unit_known": changed_copy("posting", '{"leg_no": 99, "unit": "love"}'),
+    "posting_amount_not_zero": changed_copy("posting", '{"leg_no": 99, "amount": 0}'),
+    "postings_sum_to_zero": changed_copy("posting", '{"leg_no": 99}'),
+    "posting_has_its_entry": "INSERT INTO market.posting VALUES "
+    "('A', 999, 0, 'cash', 'USD', 'fee', 1), ('B', 999, 1, 'cash', 'USD', 'fee', -1)",
+    "client_order_id_used_once": new_order('"client_order_id": "first"'),
+    "orders_side_known": new_order('"side": "hold"'),
+    "orders_price_positive": new_order('"price": 0'),
+    "orders_cost_not_negative": new_order('"cum_cost": -1'),
+    "orders_turnover_not_negative": new_order('"turnover": -1'),
+    "orders_status_known": new_order('"status": "lost", "is_open": false, "hold": 0'),
+    "orders_open_by_status": new_order('"is_open": false, "hold": 0'),
+    "orders_add_up": new_order('"leaves": 1, "shown": 1'),
+    "orders_shown_within_leaves": new_order('"shown": 99999999'),
+    "orders_hold_ends_with_order": new_order('"status": "canceled", "is_open": false, "hold": 1'),
+    "orders_answer_has_client_id": new_order('"accepted_digest": "x", "accepted_status": "new"'),
+    "order_identity_is_fixed": "UPDATE market.orders SET account_id = 'B' WHERE is_open",
+    "order_only_advances": "UPDATE market.orders SET filled = 0, leaves = quantity WHERE is_open AND filled > 0",
+    "trade_between_two": new_trade('"seller": "A"'),
+    "trade_price_positive": new_trade('"price": 0'),
+    "trade_quantity_positive": new_trade('"quantity": 0'),
+    "trade_taker_side_known": new_trade('"taker_side": "both"'),
+    "trade_amounts_not_negative": new_trade('"buyer_fee": -1'),
+    "trade_has_its_entry": new_trade('"price": 9800'),
+    "executions_are_gapless": changed_copy("execution", '{"sequence": 999}'),
+    "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
+    "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
+    "VALUES ('k', 'nobody', '', '{read}', '')",
+    "api_key_scopes_known": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
+    "VALUES ('k', 'A', '', '{everything}', '')",
+}
+MORE = [  # other ways to break what the list above covers once
+    ("balances_begin_at_zero", "INSERT INTO market.position VALUES ('A', 'L2', 1, 0, 0)"),
+    ("balance_has_an_account", "INSERT INTO market.position VALUES ('nobody', 'L2', 0, 0, 0)"),
+    ("cash_not_negative", "UPDATE market.cash_balance SET total = 1 WHERE account_id = 'CUSTODY'"),
+    ("cash_not_negative", "INSERT INTO market.cash_balance VALUES ('ISSUE', 'USD', 0)"),
+    ("face_not_negative", "UPDATE market.position SET face = 1 WHERE account_id = 'ISSUE'"),
+    ("lease_only_advances", "UPDATE market.lease SET seq = seq - 1"),
+    ("order_only_advances", "UPDATE market.orders SET tag = 'again' WHERE NOT is_open"),
+    ("order_identity_is_fixed", "UPDATE market.orders SET accepted_filled = 1 WHERE client_order_id = 'first'"),
+    ("loan_identity_is_fixed", "UPDATE market.loan SET issued = issued - 1 WHERE issued > 0"),
+    (
+        "positions_equal_issued_face",  # face from nowhere, balanced, but not issued
+        "UPDATE market.position SET face = face + CASE account_id WHEN 'ISSUE' THEN -1 ELSE 1 END "
+        "WHERE loan_id = 'L1' AND account_id IN ('ISSUE', 'A')",
+    ),
+]
+
+
+@pytest.fixture
+async def ledger(database: str) -> str:
+    async with opened(database) as store:
+        await store.commit(traded_market().take())
+    return database
+
+
+@pytest.mark.parametrize(("constraint", "statement"), [*REFUSED.items(), *MORE])
+async def test_the_database_refuses(ledger: str, constraint: str, statement: str) -> None:
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
+        await execute(ledger, statement)
+    assert refusal.value.constraint_name == constraint
+
+
+async def test_every_rule_of_the_schema_has_a_case_here(database: str) -> None:
+    named = await fetchval(
+        database,
+        """SELECT array_agg(DISTINCT conname::text) FROM pg_constraint
+           WHERE connamespace = 'market'::regnamespace AND contype IN ('c', 'f')""",
+    )
+    raised = await fetchval(
+        database,
+        r"""SELECT array_agg(DISTINCT found[1]) FROM pg_proc,
+            regexp_matches(prosrc, 'violated\(''(\w+)''', 'g') found WHERE pronamespace = 'market'::regnamespace""",
+    )
+    refused = await fetchval(
+        database,
+        r"""SELECT array_agg(DISTINCT convert_from(substr(tgargs, 1, length(tgargs) - 1), 'UTF8')) FROM pg_trigger
+            WHERE NOT tgisinternal AND length(tgargs) > 0""",
+    )
+    elsewhere = {
+        "history_is_append_only",  # test_roles
+        "rows_are_never_deleted",  # test_roles
+        "cash_is_what_memory_says",  # test_writer
+        "face_is_what_memory_says",  # test_writer
+    }
+    unique = {"trade_settles_once", "client_order_id_used_once"}  # indices that are rules
+    assert {*named, *raised, *refused} == {*REFUSED, *elsewhere} - unique
