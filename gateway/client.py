@@ -279,6 +279,7 @@ def loan_body(registration: RegisterLoan) -> Json:
         "region": terms.region,
         "rulebook": registration.rulebook,
         "documents": [{"name": document.name, "sha256": document.sha256} for document in terms.documents],
+        "never_late": terms.never_late,
     }
     if not terms.transferable:
         body["transferable"] = False

@@ -154,6 +154,16 @@ class History:
     async def trades_of_loan(self, loan_id: LoanId, *, span: Span, below: int, limit: int) -> list[StoredTrade]:
         return await self._trades("loan_id = $1", loan_id, span, below, limit)
 
+    async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
+        """Return the trades since a time, at most the last `limit` of all, oldest first."""
+        records = await self._pool.fetch(
+            f"SELECT * FROM (SELECT {TRADE_COLUMNS}, seq, at FROM market.trade ORDER BY trade_id DESC LIMIT $2) latest "
+            "WHERE at >= $1 ORDER BY trade_id",
+            since,
+            limit,
+        )
+        return [_stored_trade(record) for record in records]
+
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
         records = await self._pool.fetch(
             f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "

@@ -1,0 +1,52 @@
+"""Wires the gateway: every object that handlers work with, every route, and who hears of commits in which order."""
+
+from collections.abc import Callable
+
+import asyncpg
+from aiohttp import web
+
+from gateway.auth import KeyRing
+from gateway.config import Settings
+from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
+from gateway.rest.routes import ROUTES
+from gateway.views import Views
+from gateway.ws.history import StreamHistory
+from gateway.ws.hub import Hub
+from gateway.ws.routes import add_websocket
+from gateway.ws.session import Gate
+from market.engine import Engine
+from market.ids import Nanos
+
+DAY_NS = 24 * 3_600 * 10**9
+
+
+def build_app(
+    *,
+    settings: Settings,
+    engine: Engine,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    keys: KeyRing,
+    metrics: Metrics,
+    clock: Callable[[], int],
+) -> web.Application:
+    """Return the application, listening to the engine, which must not run yet. clock: nanoseconds since 1970, UTC."""
+    views = Views()
+    history = StreamHistory(pool)
+    hub = Hub(views=views, history=history, clock=clock, metrics=metrics)
+    engine.listen(views)
+    engine.listen(hub)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=clock)
+    add_routes(app, api, ROUTES)
+    gate = Gate(engine=engine, views=views, hub=hub, keys=keys, history=history, metrics=metrics, clock=clock)
+    add_websocket(app, gate, echo=settings.ws_echo)
+    app[METRICS] = metrics
+    app.router.add_get("/metrics", get_metrics)
+
+    async def remember_trades(_: web.Application) -> None:
+        latest = await history.latest_trades(since=Nanos(clock() - DAY_NS), limit=settings.day_trades_max)
+        views.add_past_trades((stored.at, stored.trade) for stored in latest)
+
+    app.on_startup.append(remember_trades)  # the engine has told the state by then, and nobody trades yet
+    return app

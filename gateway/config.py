@@ -1,0 +1,128 @@
+"""Settings of the service: one class, read from flags, then DEBT_MARKET_* variables, then .env, checked once at start.
+
+Every queue, cache, retry and wait has its limit here, with its unit in the name. README has a table made from it.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "DEBT_MARKET_"
+
+
+class EnvSettings(BaseSettings):
+    """What every command has in common: where its settings come from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_prefix_target="all",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+
+class DatabaseSettings(EnvSettings):
+    """Where the market's data is."""
+
+    embedded: bool = Field(False, description="run a private PostgreSQL in the data folder (as without --database-url)")
+    data_dir: Path = Field(Path("data/market"), description="data folder of the private PostgreSQL")
+    database_url: str | None = Field(
+        None, repr=False, description="PostgreSQL 15 or newer to use instead: postgresql://user:password@host/name"
+    )
+    database_password_file: Path | None = Field(None, description="file with the password, kept out of the URL")
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if self.embedded and self.database_url:
+            raise ValueError("--embedded and --database-url exclude each other")
+        return self
+
+    def external_dsn(self) -> str | None:
+        """Return the address of the PostgreSQL that is not ours to start, password included. Raises OSError."""
+        if self.database_url is None or self.database_password_file is None:
+            return self.database_url
+        url = urlsplit(self.database_url)
+        user, _, host = url.netloc.rpartition("@")
+        password = quote(self.database_password_file.read_text().strip(), safe="")
+        return urlunsplit(url._replace(netloc=f"{user.partition(':')[0]}:{password}@{host}"))
+
+
+class Settings(DatabaseSettings):
+    """All settings of the service."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65_535, description="TCP port; 0 takes a free one (see --ready-file)")
+    ready_file: Path | None = Field(
+        None, description="once ready, write url, ws_url, pid and the admin key there as JSON, mode 0600"
+    )
+    business_date: date | None = Field(None, description="first business date of a new market (default: today)")
+    time_zone: str = Field("UTC", description="the market's time zone, IANA name: decides what today is")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
+
+    ws_echo: bool = Field(False, description="add /ws/echo, for WebSocket conformance suites")
+
+    inbox_max: int = Field(20_000, ge=1, description="commands that wait for the engine; more are refused as busy")
+    batch_max: int = Field(1_000, ge=1, description="commands in one commit")
+    reopen_s: float = Field(1.0, ge=0, description="after a settlement failure only cancels are taken, seconds")
+    resolve_timeout_s: float = Field(10.0, gt=0, description="a client waits for a doubtful outcome, seconds")
+    lease_wait_s: float = Field(5.0, ge=0, description="wait at start for another engine to end, seconds")
+    takeover: bool = Field(False, description="end the session of another engine that does not give way")
+    reconnect_s: float = Field(30.0, gt=0, description="try to reach PostgreSQL for so long, seconds")
+    pool_connections_max: int = Field(8, ge=1, description="PostgreSQL connections for reading")
+    day_trades_max: int = Field(50_000, ge=0, description="trades read at start for the 24-hour statistics")
+    query_timeout_s: float = Field(10.0, gt=0, description="the longest that a reading query may take, seconds")
+    shutdown_timeout_s: float = Field(5.0, ge=0, description="requests under way at a stop may take, seconds")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        try:
+            _zone(name)
+        except (KeyError, ValueError, OSError) as e:
+            raise ValueError(f"no time zone {name}") from e
+        return name
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_a_level(cls, name: str) -> str:
+        if name.upper() not in logging.getLevelNamesMapping():
+            raise ValueError(f"no log level {name}")
+        return name.upper()
+
+    @property
+    def first_business_date(self) -> date:
+        return self.business_date or datetime.now(_zone(self.time_zone)).date()
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a time zone; UTC also where the system has no table of zones."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def settings_table(*classes: type[BaseSettings]) -> str:
+    """Return the table of settings for README.md, in Markdown."""
+    rows = ["| variable | flag | default | what |", "|---|---|---|---|", *(_row(*each) for each in _fields(classes))]
+    return "\n".join(rows) + "\n"
+
+
+def _fields(classes: tuple[type[BaseSettings], ...]) -> Iterator[tuple[str, object, str]]:
+    seen = set()
+    for settings in classes:
+        for name, field in settings.model_fields.items():
+            if name not in seen:
+                seen.add(name)
+                yield name, field.default, field.description or ""
+
+
+def _row(name: str, default: object, description: str) -> str:
+    shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"| `{ENV_PREFIX}{name.upper()}` | `--{name.replace('_', '-')}` | {shown} | {description} |"

@@ -1,0 +1,273 @@
+"""The demo's traders: originators, investors and two market-makers, each with a key and a socket of its own.
+
+They know what the public API tells anyone. A fair price is what makes a loan yield what its trader asks of it, and that
+wanders; market-makers quote around it on both sides and amend as it moves, originators offer new claims a little above
+it, investors mostly take what is there. All are bounded by their cash and claims, wait for each answer before the next
+order, and slow down together when answers do.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+
+from gateway.client import ApiError, Client, Disconnected, Json, Socket, decimal, units
+from market.claims.accrual import NOTHING_ACCRUED
+from market.claims.loan import LoanTerms, RepaymentMethod
+from market.claims.schedule import schedule_of
+from market.claims.yields import Flow, effective_from_nominal, price_for_yield, remaining_flows
+from market.ids import AccountId, Currency, LoanId, Minor
+from market.orderbook.order import Side
+
+FINAL = frozenset({"filled", "canceled", "expired", "rejected"})
+ACKS_KEPT = 2_000  # for the p99
+ACK_GOAL_S = 0.2  # above this p99 everybody slows down
+RECONNECT_S = 1.0
+INVESTOR_ORDERS_MAX = 20
+PRICE_MIN, PRICE_MAX = 5_100, 14_900  # basis points; within the collar around par, where nothing was traded yet
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all traders did together. throttle: share of their pace at which they go."""
+
+    orders: int = 0
+    trades: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    acks_s: deque[float] = field(default_factory=lambda: deque(maxlen=ACKS_KEPT))
+    throttle: float = 1.0
+
+    def answered(self, seconds: float) -> None:
+        self.orders += 1
+        self.acks_s.append(seconds)
+
+    def p99_s(self) -> float:
+        return sorted(self.acks_s)[len(self.acks_s) * 99 // 100] if self.acks_s else 0.0
+
+    def adapt(self) -> None:
+        """Once a second: slow down fast when answers are slow, speed up gently when they are not."""
+        self.throttle = max(self.throttle * 0.6, 0.05) if self.p99_s() > ACK_GOAL_S else min(self.throttle * 1.1, 1.0)
+        if self.throttle < 1.0:
+            self.acks_s.clear()  # judge the new pace by its own answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A loan as traders see it. anchor: the yield around which opinions wander.  size: face of a usual order."""
+
+    symbol: str
+    loan_id: str
+    currency: str
+    originator: str
+    flows: Sequence[Flow]
+    outstanding: int
+    anchor: float
+    size: int
+
+    def price(self, effective: float, side: Side) -> int | None:
+        """Return the price of a yield, in basis points, within what any rulebook's collar lets through."""
+        price = price_for_yield(
+            self.flows, effective, accrued=NOTHING_ACCRUED, outstanding=Minor(self.outstanding), side=side
+        )
+        return None if price is None else min(max(int(price), PRICE_MIN), PRICE_MAX)
+
+
+async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]:
+    """Return the first `count` current loans of the market, priced as of its business date."""
+    on = date.fromisoformat((await client.get("/v1/time"))["business_date"])
+    rows: list[Json] = []
+    cursor: dict[str, str] = {}
+    while len(rows) < count:
+        page = await client.get("/v1/loans", status="current", sort="loan_id", limit=500, **cursor)
+        rows += page["items"]
+        if not page["next_cursor"]:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    return [_listed(row, on, random.Random(f"{seed} {row['loan_id']}")) for row in rows[:count]]
+
+
+def _listed(row: Json, on: date, rng: random.Random) -> Listed:
+    rate_ppm, outstanding = units(row["annual_rate"], places=6), units(row["outstanding_principal"])
+    terms = LoanTerms(
+        loan_id=LoanId(row["loan_id"]),
+        originator=AccountId(row["originator"]),
+        currency=Currency(row["currency"]),
+        original_principal=Minor(units(row["original_principal"])),
+        outstanding_at_registration=Minor(outstanding),
+        annual_rate_ppm=rate_ppm,
+        repayment_method=RepaymentMethod(row["repayment_method"]),
+        term_months=row["term_months"],
+        months_per_period=row["months_per_period"],
+        issue_date=date.fromisoformat(row["issue_date"]),
+        first_due_date=date.fromisoformat(row["first_due_date"]),
+    )
+    return Listed(
+        symbol=row["symbol"],
+        loan_id=row["loan_id"],
+        currency=row["currency"],
+        originator=row["originator"],
+        flows=remaining_flows(schedule_of(terms), on),
+        outstanding=outstanding,
+        anchor=effective_from_nominal(rate_ppm / 1_000_000) + rng.uniform(-0.01, 0.02),
+        size=500_000 if row["currency"] == "CNY" else 10_000,
+    )
+
+
+class Trader:
+    """One account. `rate`: orders a second that it aims at.  Subclasses say what one step of theirs is."""
+
+    def __init__(
+        self, client: Client, *, name: str, loans: Sequence[Listed], tally: Tally, rate: float, seed: int
+    ) -> None:
+        self.name = name
+        self.loans = loans
+        self.by_id = {loan.loan_id: loan for loan in loans}
+        self.orders: dict[str, Json] = {}  # open ones, by order id, oldest first
+        self.available: dict[str, int] = {}  # cash by currency, face by loan id
+        self.rng = random.Random(f"{seed} {name}")
+        self._client = client
+        self._tally = tally
+        self._rate = rate
+        self._socket: Socket | None = None
+
+    async def run(self) -> None:
+        """Trade until cancelled; a lost connection is made again."""
+        while True:
+            try:
+                async with self._client, await self._client.socket() as socket, asyncio.TaskGroup() as group:
+                    self._socket = socket
+                    await socket.login(session=self.name)
+                    self.orders.clear()
+                    executions = await socket.subscribe("executions", snap_orders=True)
+                    group.create_task(self._follow(executions, self._executed))
+                    group.create_task(self._follow(await socket.subscribe("balances"), self._balance))
+                    group.create_task(self._trade())
+            except* (Disconnected, aiohttp.ClientError, OSError):
+                await asyncio.sleep(RECONNECT_S)
+
+    async def step(self) -> None:
+        raise NotImplementedError
+
+    async def _trade(self) -> None:
+        while True:
+            await asyncio.sleep(self.rng.expovariate(self._rate * self._tally.throttle))
+            await self.step()
+
+    async def place(self, loan: Listed, side: Side, price: int, quantity: int, **more: Any) -> None:
+        """Send a limit order of at most what cash or claims allow; nothing if that is too little."""
+        quantity = min(quantity, self._affordable(loan, side, price)) // 100 * 100
+        if quantity >= 10_000:
+            amounts = {"order_qty": decimal(quantity), "limit_price": decimal(price)}
+            await self.ask("add_order", symbol=loan.symbol, side=side, order_type="limit", **amounts, **more)
+
+    async def ask(self, method: str, **params: Any) -> None:
+        """Make one request and count how it went; a refusal is part of trading."""
+        assert self._socket is not None
+        began = time.perf_counter()
+        try:
+            await self._socket.call(method, **params)
+        except ApiError as e:
+            self._tally.refused[e.code] += 1
+        self._tally.answered(time.perf_counter() - began)
+
+    def _affordable(self, loan: Listed, side: Side, price: int) -> int:
+        """Return a face that the free balance covers, with room for accrued interest."""
+        if side is Side.SELL:
+            return self.available.get(loan.loan_id, 0)
+        return self.available.get(loan.currency, 0) * 10_000 // (price + 500)
+
+    async def _follow(self, messages: AsyncIterator[Json], take: Callable[[Json], None]) -> None:
+        async for message in messages:
+            for row in message["data"]:
+                take(row)
+
+    def _executed(self, row: Json) -> None:
+        if row["order_status"] in FINAL:
+            self.orders.pop(row["order_id"], None)
+        else:
+            self.orders[row["order_id"]] = row
+        self._tally.trades += row["exec_type"] == "trade" and row.get("liquidity_ind") == "t"
+
+    def _balance(self, row: Json) -> None:
+        self.available[row["asset"]] = int(Decimal(row["available"]) * 100)
+
+
+class Originator(Trader):
+    """Offers its claims, a fifth of what is left of a loan at a time, a little above fair."""
+
+    async def step(self) -> None:
+        offered = {row["symbol"] for row in self.orders.values()}
+        unoffered = [loan for loan in self.loans if loan.originator == self.name and loan.symbol not in offered]
+        if not unoffered:
+            return
+        loan = self.rng.choice(unoffered)
+        price = loan.price(loan.anchor, Side.SELL)
+        if price is not None:
+            amount = max(self.available.get(loan.loan_id, 0) // 5, loan.size)
+            await self.place(loan, Side.SELL, price + 20, amount, time_in_force="gtc")
+
+
+class MarketMaker(Trader):
+    """Quotes both sides of every loan around its own opinion of the yield, and amends as the opinion moves.
+
+    More inventory than it wants makes both its prices lower. Its quotes never take: they are post-only.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._opinion = {loan.loan_id: loan.anchor + self.rng.gauss(0, 0.001) for loan in self.loans}
+
+    async def step(self) -> None:
+        loan = self.rng.choice(self.loans)
+        opinion = self._opinion[loan.loan_id]
+        opinion += 0.05 * (loan.anchor - opinion) + self.rng.gauss(0, 0.0008)
+        self._opinion[loan.loan_id] = opinion
+        inventory, wanted = self.available.get(loan.loan_id, 0), 4 * loan.size
+        fair = loan.price(opinion + 0.002 * (inventory - wanted) / wanted, Side.BUY)
+        if fair is None:
+            return
+        half_spread = self.rng.randint(8, 25)
+        if inventory < loan.size:
+            await self.place(loan, Side.BUY, fair + 40, wanted, time_in_force="ioc")
+        side = self.rng.choice((Side.BUY, Side.SELL))
+        await self._quote(loan, side, fair - half_spread if side is Side.BUY else fair + half_spread)
+
+    async def _quote(self, loan: Listed, side: Side, price: int) -> None:
+        mine = next((o for o in self.orders.values() if o["symbol"] == loan.symbol and o["side"] == side), None)
+        if mine is None:
+            size = loan.size * self.rng.randint(1, 4)
+            await self.place(loan, side, price, size, post_only=True, time_in_force="gtc", tag="quote")
+        elif abs(units(mine["limit_price"]) - price) > 2:
+            await self.ask("amend_order", order_id=mine["order_id"], limit_price=decimal(price))
+
+
+class Investor(Trader):
+    """Mostly takes the best price in sight, sometimes leaves a patient order. `leaning`: chance that it buys."""
+
+    def __init__(self, *arguments: Any, leaning: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._leaning = leaning
+
+    async def step(self) -> None:
+        if len(self.orders) >= INVESTOR_ORDERS_MAX:
+            await self.ask("cancel_order", order_id=[next(iter(self.orders))])
+            return
+        held = [loan for loan in self.loans if self.available.get(loan.loan_id, 0) >= 10_000]
+        side = Side.BUY if not held or self.rng.random() < self._leaning else Side.SELL
+        loan = self.rng.choice(self.loans if side is Side.BUY else held)
+        fair = loan.price(loan.anchor, side)
+        if fair is None:
+            return
+        quantity = int(loan.size * self.rng.lognormvariate(-1, 0.8))
+        towards = 1 if side is Side.BUY else -1
+        if self.rng.random() < 0.7:
+            await self.place(loan, side, fair + towards * 60, quantity, time_in_force="ioc")
+        else:
+            await self.place(loan, side, fair - towards * self.rng.randint(5, 80), quantity, time_in_force="gtc")

@@ -1,0 +1,276 @@
+"""The life of the service: database, migrations, engine, application, and all of it back down in order.
+
+Start: take the port, so that a taken one is told before anything is touched; start or reach PostgreSQL; migrate; build
+the application, whose listeners must hear the engine's first snapshot; run the engine; on the very first start open
+the market and its house account; find or make the admin key; listen; say so in the ready file.
+Stop: take no more connections, let requests end and tell sockets, drain the engine, stop PostgreSQL.
+"""
+
+import asyncio
+import errno
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+from aiohttp import web
+
+from gateway.app import build_app
+from gateway.auth import KeyRing
+from gateway.client import ApiKey
+from gateway.config import DatabaseSettings, Settings
+from gateway.metrics import Metrics
+from gateway.requests import NewApiKey, Scope
+from market.commands import AccountKind, OpenAccount, OpenMarket
+from market.engine import Engine, LeaseLost
+from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from market.settlement.journal import HOUSE
+from market.settlement.migrate import MigrationError, migrate
+from market.settlement.writer import PostgresStore
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BACKLOG = 1_024
+ACTOR = "serve"  # who the commands and the key of the first start are recorded under
+ADMIN_SCOPES = frozenset({Scope.READ, Scope.TRANSFER, Scope.ADMIN})
+
+
+class StartError(Exception):
+    """The service can't start; the message is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers."""
+
+    url: str
+    admin_key: ApiKey
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws/v2"
+
+
+@asynccontextmanager
+async def database(settings: DatabaseSettings) -> AsyncIterator[str]:
+    """The DSN of the market's database, started for the time being if it is a private one. Raises StartError."""
+    try:
+        if (dsn := settings.external_dsn()) is not None:
+            yield dsn
+        else:
+            async with EmbeddedPostgres(settings.data_dir) as embedded:
+                yield embedded.dsn
+    except EmbeddedPostgresError as e:
+        raise StartError(str(e)) from e
+
+
+@asynccontextmanager
+async def running_service(settings: Settings) -> AsyncIterator[Running]:
+    """Run the service as long as the context lasts. Raises StartError, also when the engine fails in mid-life."""
+    if settings.ready_file is not None:
+        settings.ready_file.unlink(missing_ok=True)  # of a run that was killed: nobody must take it for ours
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(_bound(settings.host, settings.port))
+        dsn = await stack.enter_async_context(database(settings))
+        await _reached(migrate(dsn, on_step=lambda name: log.info("migration name=%s", name)), dsn)
+        metrics = Metrics()
+        engine = Engine(
+            store=PostgresStore(
+                dsn, wait_s=settings.lease_wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s
+            ),
+            clock=time.time_ns,
+            inbox_max=settings.inbox_max,
+            batch_max=settings.batch_max,
+            reopen_s=settings.reopen_s,
+            resolve_timeout_s=settings.resolve_timeout_s,
+            metrics=metrics,
+        )
+        pool = await stack.enter_async_context(_pool(dsn, settings))
+        keys = KeyRing(pool, clock=time.time_ns)
+        await _reached(keys.load())
+        app = build_app(settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns)
+        await stack.enter_async_context(_running(engine))
+        await _genesis(engine, settings)
+        admin_key = await _admin_key(keys)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        gc.collect()
+        gc.freeze()  # what lives now lives until the end: the collector need not walk it again and again
+        running = Running(_url(settings.host, listening.getsockname()[1]), admin_key)
+        log.info("listening url=%s pid=%d", running.url, os.getpid())
+        with _ready_file(settings.ready_file, running):
+            yield running
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Raises StartError."""
+    task = asyncio.create_task(_serve_forever(settings))
+    stop_on_signals(task)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+    return 0
+
+
+def stop_on_signals(task: "asyncio.Task[None]") -> None:
+    """Let the first SIGTERM or SIGINT cancel the task, at whatever point it is; later ones change nothing."""
+    seen = asyncio.Event()
+
+    def stop() -> None:
+        if not seen.is_set():
+            seen.set()
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def _serve_forever(settings: Settings) -> None:
+    async with running_service(settings):
+        await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def _running(engine: Engine) -> AsyncIterator[None]:
+    """Run the engine beside the body; drain it at the end. If it ends by itself, the body ends with StartError."""
+    body = asyncio.current_task()
+    assert body is not None
+
+    def end_body(_: object) -> None:
+        body.cancel()
+
+    task = asyncio.create_task(engine.run(), name="engine")
+    online = asyncio.create_task(engine.online())
+    try:
+        await asyncio.wait({task, online}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await _reached(_outcome(task))
+        task.add_done_callback(end_body)
+        yield
+    except asyncio.CancelledError:
+        if task.done() and (error := task.exception()) is not None:
+            log.critical("engine_failed", exc_info=error)
+            raise StartError(f"the engine stopped: {error}") from error
+        raise
+    finally:
+        task.remove_done_callback(end_body)
+        online.cancel()
+        engine.stop()
+        with suppress(Exception):  # told above, or by whoever is waiting for it
+            await task
+
+
+async def _outcome(task: "asyncio.Task[None]") -> None:
+    task.result()
+
+
+async def _reached(work: Awaitable[T], dsn: str | None = None) -> T:
+    """Return what starting work returns, its failures said in one line."""
+    try:
+        return await work
+    except (LeaseLost, MigrationError) as e:
+        raise StartError(str(e)) from e
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as e:
+        where = f" at {dsn.rpartition('@')[2]}" if dsn else ""
+        raise StartError(f"PostgreSQL{where} can't be used: {e or type(e).__name__}") from e
+
+
+@asynccontextmanager
+async def _pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Connections that may read, and write only what is the gateway's own."""
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=settings.pool_connections_max,
+        command_timeout=settings.query_timeout_s,
+        server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},
+    )
+    await _reached(_opened(pool), dsn)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _opened(pool: asyncpg.Pool) -> None:
+    await pool
+
+
+async def _genesis(engine: Engine, settings: Settings) -> None:
+    """Open the market and its house account; on every start but the first, both are there and nothing changes."""
+    await engine.submit(OpenMarket(business_date=settings.first_business_date), actor=ACTOR)
+    house = OpenAccount(account_id=HOUSE, kind=AccountKind.HOUSE, name="house", reason="first start")
+    await engine.submit(house, actor=ACTOR)
+
+
+async def _admin_key(keys: KeyRing) -> ApiKey:
+    """Return the admin key that the first start made."""
+    own = [key for key in keys.of_account(HOUSE) if key.created_by == ACTOR and key.expires_at is None]
+    for key in sorted(own, key=lambda key: key.created_at):
+        if key.scopes >= ADMIN_SCOPES:
+            return ApiKey(key.key, key.secret)
+    wanted = NewApiKey(scopes=sorted(ADMIN_SCOPES), ip_allow=[], reason="first start")
+    made = await keys.create(HOUSE, wanted, created_by=ACTOR)
+    return ApiKey(made.key, made.secret)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that has the port but does not listen yet. Raises StartError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as e:
+        why = "is in use" if e.errno == errno.EADDRINUSE else f"can't be used: {e.strerror}"
+        raise StartError(f"port {port} on {host} {why}") from e
+    return bound
+
+
+def _url(host: str, port: int) -> str:
+    """Return where to reach a service that listens on `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+@contextmanager
+def _ready_file(path: Path | None, running: Running) -> Iterator[None]:
+    """Hold the ready file while the service runs. It is never seen half written, nor by other users."""
+    if path is None:
+        yield
+        return
+    key = {"key": running.admin_key.key, "secret": running.admin_key.secret}
+    content = {"url": running.url, "ws_url": running.ws_url, "pid": os.getpid(), "admin_key": key}
+    write_private(path, json.dumps(content) + "\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only we may read, at once or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
