@@ -136,10 +136,10 @@ async def cut_campaign(server: DatabaseServer, *, cuts: int, seed: int, say: Say
                     say(f"cut {number}/{cuts}: seq {witness.twin.seq}, epoch {engine.epoch}, {outcomes}")
             engine.stop()
             await running
-            assert proxy.cuts == cuts
+            assert proxy.cuts >= cuts
     assert outcomes["answered"] > 0
     assert outcomes["not executed"] > 0
-    say(f"{cuts} cuts: {outcomes}; every answer was kept, every refusal true")
+    say(f"{cuts} cuts, {proxy.cuts - cuts} more while it got up: {outcomes}; every answer was kept, every refusal true")
     await server.drop_database(dsn)
 
 
@@ -147,7 +147,8 @@ async def _one_cut(
     engine: Engine, proxy: Proxy, rng: random.Random, number: int, told: Told, outcomes: dict[str, int]
 ) -> None:
     """Send orders until the link is cut, wait for every answer, then ask for each unclear one again."""
-    proxy.armed = Cut(from_client=rng.random() < 0.5, after=rng.randint(0, 12))
+    again = Cut(from_client=rng.random() < 0.5, after=rng.randint(0, 40)) if rng.random() < 0.4 else None
+    proxy.armed = Cut(from_client=rng.random() < 0.5, after=rng.randint(0, 12), again=again)
     before, i, waiting = proxy.cuts, 0, []
     while proxy.cuts == before:
         command = load.order(1_000 + number, i)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Cut:
-    """Armed: lets `after` more messages pass in one direction (True: from the client), then cuts every link at once."""
+    """Armed: lets `after` more messages pass in one direction (True: from the client), then cuts every link at once.
+
+    again: the next one, armed at that moment: it meets the engine while it gets up.
+    """
 
     from_client: bool
     after: int
+    again: "Cut | None" = None
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class Proxy:
         if self.armed.after > 0:
             self.armed.after -= 1
             return True
-        self.armed = None
+        self.armed = self.armed.again
         self.cuts += 1
         for link in list(self.links):
             link.abort()
