@@ -1,4 +1,4 @@
-"""A deterministic load: order number i of a seed is the same in every process, so whoever watches knows what was sent."""
+"""A deterministic load: order i of a seed is the same in every process, so whoever watches knows what was sent."""
 
 import random
 

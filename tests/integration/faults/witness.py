@@ -6,9 +6,9 @@ A twin venue follows the command log, so that after each fault the rebuilt state
 from dataclasses import dataclass, field
 
 import asyncpg
-from market.settlement.check import check
 
 from market.ids import Nanos, Seq
+from market.settlement.check import check
 from market.settlement.log import decode
 from market.settlement.recovery import recover
 from market.venue.venue import Venue
@@ -46,7 +46,7 @@ class Witness:
         self.twin = Venue()
 
     async def verify(self, told: Told) -> Seq:
-        """Raise AssertionError unless the database holds all that was told, conserves everything, and equals its log."""
+        """Raise AssertionError unless the database holds all that was told, conserves all sums, and equals its log."""
         connection = await asyncpg.connect(self.dsn)
         try:
             await self._everything_told_is_there(connection, told)

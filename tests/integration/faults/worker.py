@@ -3,8 +3,9 @@
 usage: python -m tests.integration.faults.worker DSN SEED FIRST [--die-at-await N] [--retry NAME,NAME,...]
 
 Writes one line to stdout for each fact it was told, after it was told it and before anything else happens:
-`A name order_id status duplicate` an answer, `R name class` a refusal, `T trade_id` a public trade, `X account sequence`
-an execution message. --die-at-await kills the process at the N-th suspension inside Store.commit, whatever it waits for.
+`A name order_id status duplicate` an answer, `R name class` a refusal, `T trade_id` a public trade,
+`X account sequence` an execution message. --die-at-await kills the process at the N-th suspension inside
+Store.commit, whatever it waits for.
 """
 
 import argparse
