@@ -82,15 +82,18 @@ async def test_a_batch_must_follow_the_last_one(database: str) -> None:
             await store.commit(entries)
 
 
+def one_more(balance: Any) -> Any:
+    return replace(balance, total=balance.total + 1)
+
+
 async def test_memory_that_disagrees_with_the_postings_is_refused(database: str) -> None:
     entries = traded_market().take()
     async with opened(database) as store:
         for kind, constraint in ((CashChanged, "cash_is_what_memory_says"), (ClaimChanged, "face_is_what_memory_says")):
-            wrong = []
-            for entry in entries:
-                events: list[Any] = list(entry.events)
-                changed = [replace(e, total=e.total + 1) if type(e) is kind else e for e in events]
-                wrong.append(replace(entry, events=tuple(changed)))
+            wrong = [
+                replace(entry, events=tuple(one_more(e) if type(e) is kind else e for e in entry.events))
+                for entry in entries
+            ]
             with pytest.raises(NotCommitted, match=constraint):
                 await store.commit(wrong)
 
