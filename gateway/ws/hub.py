@@ -74,6 +74,7 @@ class Hub:
         self._tickers: dict[LoanId, None] = {}
         self._balances: dict[AccountId, set[str]] = {}
         metrics.watch("gateway_sockets", "Open WebSocket connections", lambda: len(self.sessions))
+        metrics.watch("gateway_subscriptions", "What all sockets subscribed to", lambda: self.reader_count)
         metrics.watch("gateway_queued_bytes", "Bytes that wait for slow readers", self._queued_bytes)
         metrics.watch("market_open_orders", "Open orders", self._open_orders)
 
@@ -110,6 +111,12 @@ class Hub:
             reader.forget(feed)
         if not feed.readers and self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
+
+    @property
+    def reader_count(self) -> int:
+        """Subscriptions of all sockets."""
+        feeds: list[Feed | ExecutionsFeed] = [*self._feeds.values(), *self._executions.values()]
+        return sum(len(feed.readers) for feed in feeds)
 
     def written(self, outbox: Outbox) -> None:
         """Remember to look whether what an outbox wrote has left."""
@@ -214,7 +221,15 @@ class Hub:
                 feed.restart()
         for executions in self._executions.values():
             for reader, position in executions.left_behind().items():
-                self.spawn(executions.join(reader, position, self._history))
+                self.spawn(self._rejoin(executions, reader, position))
+
+    async def _rejoin(self, executions: ExecutionsFeed, reader: Outbox, position: int) -> None:
+        """Send what a rebuild brought to light. A reader that can't be told is cut off: it resumes by its number."""
+        try:
+            await executions.join(reader, position, self._history)
+        except Exception:
+            log.exception("rejoin_failed position=%d", position)
+            reader.cut_off()
 
     def _forget_batch(self) -> None:
         self._tickers.clear()

@@ -4,6 +4,7 @@ Orders go to the engine without waiting: the reply is queued from within its cal
 order caused on the same socket. A socket that is gone by then loses the reply, not the order.
 """
 
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
@@ -20,12 +21,13 @@ from gateway.requests import (
     Scope,
 )
 from gateway.requests import Request as Params
+from gateway.schemas import order_object
 from gateway.wire import minor_text, order_id_text
-from gateway.ws.session import CLOSE_AUTH, Method, Request, Session
+from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
-from market.commands import CancelOrder, Command, CountAck, Done, OrderAck, Result
+from market.commands import AmendOrder, CancelOrder, Command, CountAck, Done, OrderAck, Result
 from market.engine import Answer
-from market.errors import InvalidArguments, MarketError, UnknownLoan
+from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
 
 T = TypeVar("T")
@@ -140,9 +142,12 @@ async def add_order(session: Session, request: Request) -> None:
 async def amend_order(session: Session, request: Request) -> None:
     asked = SocketAmend.parse(request.params)
     who = session.principal(asked.token, Scope.TRADE)
-    order_id, client_order_id = one_order(asked.order_id, asked.cl_ord_id)
+    require_one(asked.order_id, asked.cl_ord_id)
     command = asked.to_command(
-        who.account_id, now=Nanos(request.time_in), order_id=order_id, client_order_id=client_order_id
+        who.account_id,
+        now=Nanos(request.time_in),
+        order_id=asked.order_id,
+        client_order_id=None if asked.cl_ord_id is None else ClientOrderId(asked.cl_ord_id),
     )
     send(session, request, who, command)
 
@@ -168,9 +173,14 @@ async def cancel_all(session: Session, request: Request) -> None:
 async def get_order(session: Session, request: Request) -> None:
     asked = GetOrder.parse(request.params)
     who = session.principal(asked.token, Scope.READ)
-    order_id, client_order_id = one_order(asked.order_id, asked.cl_ord_id)
-    order = await session.gate.history.order(who.account_id, order_id=order_id, client_order_id=client_order_id)
-    session.reply(request, order)
+    require_one(asked.order_id, asked.cl_ord_id)
+    history = session.gate.history
+    if asked.order_id is not None:
+        found = await history.order(who.account_id, asked.order_id)
+    else:
+        assert asked.cl_ord_id is not None
+        found = await history.order_of_client(who.account_id, ClientOrderId(asked.cl_ord_id))
+    session.reply(request, order_object(found.state, engine_seq=found.engine_seq, updated_at=found.updated_at))
 
 
 METHODS: dict[str, Method] = {
@@ -196,30 +206,37 @@ def loan_of(session: Session, symbol: str) -> LoanId:
         return LoanId(symbol)
 
 
-def one_order(
-    order_id: OrderId | None, client_order_id: str | None
-) -> tuple[OrderId, None] | tuple[None, ClientOrderId]:
+def require_one(order_id: OrderId | None, client_order_id: str | None) -> None:
     """Raises InvalidArguments unless exactly one of the two names the order."""
-    if order_id is not None and client_order_id is None:
-        return order_id, None
-    if order_id is None and client_order_id is not None:
-        return None, ClientOrderId(client_order_id)
-    raise InvalidArguments("order_id or cl_ord_id: exactly one of the two", field="order_id")
+    if (order_id is None) == (client_order_id is None):
+        raise InvalidArguments("order_id or cl_ord_id: exactly one of the two", field="order_id")
 
 
 def send(session: Session, request: Request, who: Principal, command: Command) -> None:
     """Give a command to the engine; its reply follows when it is durable. Raises what the engine refuses at once."""
-    metrics = session.gate.metrics
+    gate = session.gate
 
     def told(answer: Answer | MarketError) -> None:
-        if isinstance(answer, MarketError):
-            metrics.count_order(answer_of(answer).code)
-            session.refuse(request, answer)
-        else:
-            metrics.count_order("accepted")
+        if not isinstance(answer, MarketError):
+            gate.metrics.count_order("accepted")
             session.reply(request, result_of(answer.result))
+        elif isinstance(answer, UnknownOrder) and isinstance(command, AmendOrder | CancelOrder):
+            gate.hub.spawn(refuse_unknown(session, request, command, answer))
+        else:
+            gate.metrics.count_order(answer_of(answer).code)
+            session.refuse(request, answer)
 
-    session.gate.engine.send(command, actor=who.key, reply=told)
+    gate.engine.send(command, actor=who.key, reply=told)
+
+
+async def refuse_unknown(
+    session: Session, request: Request, command: AmendOrder | CancelOrder, error: MarketError
+) -> None:
+    """Say of an order that the venue does not know whether it ended, which only the database can tell."""
+    with suppress(*DATABASE_TROUBLE):
+        error = await session.gate.history.why_unknown(error, command)
+    session.gate.metrics.count_order(answer_of(error).code)
+    session.refuse(request, error)
 
 
 def result_of(result: Result) -> dict[str, Any]:

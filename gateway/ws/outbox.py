@@ -117,7 +117,7 @@ class Outbox:
         if not self._marks or now - self._marks[-1][1] >= MARK_EVERY_S:
             self._marks.append((self._written + self._pending_bytes, now))
         if self.congested and self.backlog - self._excused > self._limits.backlog_bytes_max:
-            self._slow()
+            self.cut_off()
 
     def offer(self, feed: StateFeed, message: Message) -> None:
         """Queue a step of a state, or count it if the reader lags."""
@@ -187,12 +187,20 @@ class Outbox:
         while self._marks and self._marks[0][0] <= taken:
             self._marks.popleft()
         if self._marks and self._loop.time() - self._marks[0][1] > self._limits.behind_s_max:
-            self._slow()
+            self.cut_off()
             return False
         if not self.congested:
             self._excused = 0
             self._catch_up()
         return self.leftover > 0 or bool(self._late) or bool(self._pending)
+
+    def cut_off(self) -> None:
+        """Give a reader up who can't be served without a gap: its owner closes the socket."""
+        self.flush()
+        self._late.clear()
+        self._marks.clear()
+        if not self.closed:
+            self._on_slow()
 
     def close(self) -> None:
         """Take nothing more and hold nothing more."""
@@ -229,12 +237,6 @@ class Outbox:
             late = self._late.pop(feed)
             if late.count:
                 self._append(feed.merged(late.base, late.count).frame(numbers=self.numbers))
-
-    def _slow(self) -> None:
-        self.flush()
-        self._late.clear()
-        self._marks.clear()
-        self._on_slow()
 
 
 def keep_kernel_backlog_small(transport: asyncio.BaseTransport, size: int) -> None:

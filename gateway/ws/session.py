@@ -10,8 +10,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
+import asyncpg
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from gateway.auth import KeyRing, Principal
@@ -23,17 +24,18 @@ from gateway.wire import parse_json, printable, time_text
 from gateway.ws.executions import ExecutionsFeed
 from gateway.ws.feeds import BalancesFeed, Feed, Key, status_message
 from gateway.ws.frames import Message
-from gateway.ws.history import DatabaseHistory
+from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import Outbox, OutboxLimits
 from market.engine import Engine
-from market.errors import InvalidArguments, MarketError
+from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 
 log = logging.getLogger(__name__)
 
 CLOSE_AUTH, CLOSE_SLOW = 4001, 4008
 ILLEGAL_CLOSE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
 CLOSE_TIMEOUT_S = 5.0
+DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ class Gate:
     views: Views
     hub: Hub
     keys: KeyRing
-    history: DatabaseHistory
+    history: StreamHistory
     metrics: Metrics
     clock: Callable[[], int]
     limits: SocketLimits = field(default_factory=SocketLimits)
@@ -229,15 +231,17 @@ class Session:
         except InvalidArguments as error:
             self._unreadable_frame(req_id_in(text), error, time_in)
             return
-        method = body.get("method")
-        req_id = body.get("req_id")
-        known_id = req_id if is_req_id(req_id) else None
-        shown = method if isinstance(method, str) else None
         try:
             request = request_of(body, time_in)
             await self._method(request.method)(self, request)
         except MarketError as error:
-            self._refuse(None if shown is None else printable(shown), known_id, time_in, error)
+            self._refuse_envelope(body, time_in, error)
+        except DATABASE_TROUBLE:
+            log.exception("database_unreachable method=%s", body.get("method"))
+            self._refuse_envelope(body, time_in, Unavailable("the database can't be reached"))
+        except Exception:  # our bug; one request's trouble ends neither the connection nor the others
+            log.exception("request_failed method=%s", body.get("method"))
+            self._refuse_envelope(body, time_in, OutcomeUnknown("something went wrong in answering"))
         if not self.outbox.drained.is_set():
             await self.outbox.drained.wait()
 
@@ -260,6 +264,12 @@ class Session:
         gate = self.gate
         more = {"connection_id": self.connection_id, "challenge": self.challenge}
         self.outbox.send(status_message(gate.views, gate.clock(), **more), excused=True)
+
+    def _refuse_envelope(self, body: dict[str, Any], time_in: int, error: MarketError) -> None:
+        """Refuse a frame that was JSON, with what of its envelope makes sense."""
+        method, req_id = body.get("method"), body.get("req_id")
+        shown = printable(method) if isinstance(method, str) else None
+        self._refuse(shown, req_id if is_req_id(req_id) else None, time_in, error)
 
     def _refuse(self, method: str | None, req_id: int | str | None, time_in: int, error: MarketError) -> None:
         text, detail = ws_error(error)
@@ -304,7 +314,7 @@ def request_of(body: dict[str, Any], time_in: int) -> Request:
     return Request(method, params, req_id, time_in)
 
 
-def is_req_id(value: object) -> bool:
+def is_req_id(value: object) -> TypeGuard[int | str]:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 

@@ -1,0 +1,237 @@
+"""A socket client that hides nothing: every frame in the order in which it came."""
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from zlib import crc32
+
+import aiohttp
+
+from gateway.client import ApiKey
+
+Json = dict[str, Any]
+PATIENCE_S = 10.0  # how long a test waits for what must come; only a failing one waits so long
+
+
+class Socket:
+    """One connection. `seen`: all frames that were received, in order."""
+
+    def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
+        self.connection = connection
+        self.seen: list[Json] = []
+        self.greeting: Json = {}
+        self._unread: deque[Json] = deque()
+        self._req_ids = itertools.count(1)
+
+    async def send(self, message: object) -> None:
+        await self.connection.send_str(message if isinstance(message, str) else json.dumps(message))
+
+    async def ask(self, method: str, **params: Any) -> int:
+        """Send a request without waiting for its reply; return its req_id."""
+        req_id = next(self._req_ids)
+        await self.send({"method": method, "params": params, "req_id": req_id})
+        return req_id
+
+    async def call(self, method: str, **params: Any) -> Json:
+        """Send a request and return its reply; what else comes meanwhile stays to be read."""
+        return await self.reply(await self.ask(method, **params))
+
+    async def reply(self, req_id: int) -> Json:
+        return await self.until(lambda m: "channel" not in m and m.get("req_id") == req_id)
+
+    async def push(self, channel: str, kind: str | None = None) -> Json:
+        return await self.until(lambda m: m.get("channel") == channel and kind in (None, m.get("type")))
+
+    async def until(self, wanted: Callable[[Json], bool]) -> Json:
+        """Return the first unread frame that is wanted. The others stay unread, in order."""
+        for message in self._unread:
+            if wanted(message):
+                self._unread.remove(message)
+                return message
+        while True:
+            message = await self.frame()
+            if wanted(message):
+                return message
+            self._unread.append(message)
+
+    async def frame(self) -> Json:
+        """Return the next frame from the wire. Raises ConnectionError when the connection has ended."""
+        message = await asyncio.wait_for(self.connection.receive(), PATIENCE_S)
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise ConnectionError(f"{message.type.name} {self.connection.close_code}")
+        found: Json = json.loads(message.data)
+        self.seen.append(found)
+        return found
+
+    async def closed(self) -> int | None:
+        """Read on until the server closes; return its code."""
+        try:
+            while True:
+                await self.frame()
+        except ConnectionError:
+            return self.connection.close_code
+
+    def vanish(self) -> None:
+        """Leave without a word: the peer gets a reset, in the middle of whatever it is sending."""
+        transport = self.connection._response.connection.transport  # type: ignore[union-attr]
+        transport.abort()  # type: ignore[union-attr]
+
+    async def login(self, key: ApiKey, **more: Any) -> Json:
+        return await self.call("login", **login_params(self.greeting, key), **more)
+
+
+def login_params(greeting: Json, key: ApiKey) -> Json:
+    [row] = greeting["data"]
+    signed = "\n".join(("ws-login", row["connection_id"], row["challenge"], key.key))
+    sig = hmac.new(key.secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
+    return {"api_key": key.key, "challenge": row["challenge"], "sig": sig}
+
+
+@asynccontextmanager
+async def connected(url: str, key: ApiKey | None = None, **options: Any) -> AsyncIterator[Socket]:
+    """A socket that was greeted and, with a key, logged in."""
+    options = {"max_msg_size": 0, "timeout": aiohttp.ClientWSTimeout(ws_close=2.0), **options}
+    async with aiohttp.ClientSession() as client, client.ws_connect(url, **options) as connection:
+        client_side = Socket(connection)
+        client_side.greeting = await client_side.frame()
+        if key is not None:
+            assert (await client_side.login(key))["success"]
+        yield client_side
+
+
+class RawSocket:
+    """A connection by hand: reads when it is told to, and can send what no library would."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, url: str, *, receive_buffer: int = 4096) -> "RawSocket":
+        parts = urlsplit(url)
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        peer.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(peer, (parts.hostname, parts.port))
+        reader, writer = await asyncio.open_connection(sock=peer, limit=2**12)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        writer.write(
+            f"GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head, head
+        return cls(reader, writer)
+
+    def send(self, payload: bytes | Json, opcode: int = 0x81) -> None:
+        """Send one frame; a mask of zeros leaves the payload as it is."""
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        size = len(data)
+        head = bytes((opcode, 0x80 | size)) if size < 126 else bytes((opcode, 0xFE)) + size.to_bytes(2)
+        if size >= 1 << 16:
+            head = bytes((opcode, 0xFF)) + size.to_bytes(8)
+        self.writer.write(head + bytes(4) + data)
+
+    async def frame(self) -> tuple[int, bytes]:
+        """Return opcode and payload of the next frame. Raises IncompleteReadError at the end."""
+        first, size = await self._read(2)
+        if size >= 126:
+            size = int.from_bytes(await self._read(2 if size == 126 else 8))
+        return first & 0x0F, await self._read(size)
+
+    async def message(self) -> Json:
+        """Return the next text message."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == 1:
+                found: Json = json.loads(payload)
+                return found
+            if opcode == 8:
+                raise ConnectionError(f"closed {int.from_bytes(payload[:2])}")
+
+    async def until(self, wanted: Callable[[Json], bool]) -> Json:
+        while not wanted(message := await self.message()):
+            pass
+        return message
+
+    async def rest(self) -> tuple[list[Json], int]:
+        """Read on until the close frame; return the messages before it and its code, 1006 if there was none."""
+        messages: list[Json] = []
+        try:
+            while True:
+                opcode, payload = await self.frame()
+                if opcode == 8:
+                    return messages, int.from_bytes(payload[:2])
+                if opcode == 1:
+                    messages.append(json.loads(payload))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return messages, 1006
+
+    async def close_code(self) -> int:
+        return (await self.rest())[1]
+
+    def vanish(self) -> None:
+        self.writer.transport.abort()
+
+    async def _read(self, size: int) -> bytes:
+        return await asyncio.wait_for(self.reader.readexactly(size), PATIENCE_S)
+
+
+class BookReader:
+    """A book built from the feed alone, as PROTOCOL tells a client to; every step is checked."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.seq = self.epoch = 0
+        self.sides: dict[str, dict[str, str]] = {"bids": {}, "asks": {}}
+        self.conflated = 0
+
+    def take(self, message: Json) -> None:
+        [row] = message["data"]
+        if message["type"] == "snapshot":
+            self.sides = {"bids": {}, "asks": {}}
+            self.epoch = row["epoch"]
+        else:
+            assert (row["prev_seq"], row["epoch"]) == (self.seq, self.epoch)
+        for name, side in self.sides.items():
+            for level in row[name]:
+                if level["qty"] == "0.00":
+                    side.pop(level["price"])
+                else:
+                    side[level["price"]] = level["qty"]
+        self.seq = row["seq"]
+        self.conflated += row.get("conflated", 0)
+        self.sides = {name: dict(self.rows(name)) for name in self.sides}
+        assert row["checksum"] == crc32("".join(map("".join, self._digits())).encode())
+        assert row["digest"] == crc32(self._digest().encode())
+
+    def rows(self, name: str) -> list[tuple[str, str]]:
+        """(price, qty), best first, cut to the depth."""
+        ordered = sorted(self.sides[name].items(), key=lambda level: cents(level[0]), reverse=name == "bids")
+        return ordered[: self.depth]
+
+    def _digits(self) -> Iterable[tuple[str, str]]:
+        for name in ("asks", "bids"):
+            for price, quantity in self.rows(name)[:10]:
+                yield str(cents(price)), str(cents(quantity))
+
+    def _digest(self) -> str:
+        return "#".join(
+            "|".join(f"{cents(price)}:{cents(quantity)}" for price, quantity in self.rows(name)[:10])
+            for name in ("asks", "bids")
+        )
+
+
+def cents(text: str) -> int:
+    return int(text.replace(".", ""))
+
+
+def order(symbol: str, side: str, price: str, quantity: str, **more: Any) -> Json:
+    return {"symbol": symbol, "side": side, "order_type": "limit", "limit_price": price, "order_qty": quantity, **more}

@@ -1,0 +1,130 @@
+"""The whole service in this process: real PostgreSQL, engine, views, application on a free port of 127.0.0.1."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from gateway.auth import KeyRing
+from gateway.client import ApiKey
+from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.requests import NewApiKey
+from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
+from gateway.rest.routes import ROUTES
+from gateway.views import Views
+from gateway.ws.history import StreamHistory
+from gateway.ws.hub import Hub
+from gateway.ws.routes import add_websocket
+from gateway.ws.session import Gate, SocketLimits
+from market.commands import AccountKind, Command, OpenMarket, Result
+from market.engine import Engine
+from market.ids import AccountId
+from market.settlement.writer import PostgresStore
+from tests.builders import DAY, deposit, open_account, register
+
+SCOPES = ("read", "trade")
+POOL = {"role": "debt_market_gateway", "application_name": "gateway"}
+
+
+@dataclass(kw_only=True)
+class Stack:
+    engine: Engine
+    views: Views
+    hub: Hub
+    keys: KeyRing
+    pool: Any
+    metrics: Metrics
+    dsn: str
+    url: str
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws/v2"
+
+    async def do(self, *commands: Command) -> Result:
+        """Carry out commands in order, each durable; return the last result."""
+        for command in commands:
+            answer = await self.engine.submit(command, actor="test")
+        return answer.result
+
+    async def cut_engine_off(self) -> None:
+        """Cut every connection to the database but the gateway's."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND application_name <> 'gateway'"
+            )
+        finally:
+            await connection.close()
+
+    async def key(self, account_id: str, *scopes: str) -> ApiKey:
+        wanted = NewApiKey.parse({"scopes": list(scopes or SCOPES)})
+        made = await self.keys.create(AccountId(account_id), wanted, created_by="test")
+        return ApiKey(made.key, made.secret)
+
+    async def investor(self, account_id: str, cash: int = 1_000_000_00, *scopes: str) -> ApiKey:
+        """Open an account with cash in USD, and return a key of it."""
+        await self.do(open_account(account_id), deposit(account_id, cash))
+        return await self.key(account_id, *scopes)
+
+
+@asynccontextmanager
+async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: int = 2) -> AsyncIterator[Stack]:
+    """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
+    store, views, metrics = PostgresStore(dsn, wait_s=5.0), Views(), Metrics()
+    engine = Engine(store=store, clock=time.time_ns, metrics=metrics)
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
+    history, keys = StreamHistory(pool), KeyRing(pool, clock=time.time_ns)
+    hub = Hub(views=views, history=history, clock=time.time_ns, metrics=metrics)
+    engine.listen(views)
+    engine.listen(hub)
+    gate = Gate(
+        engine=engine,
+        views=views,
+        hub=hub,
+        keys=keys,
+        history=history,
+        metrics=metrics,
+        clock=time.time_ns,
+        limits=limits or SocketLimits(),
+    )
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=time.time_ns)
+    add_routes(app, api, ROUTES)
+    app[METRICS] = metrics
+    app.router.add_get("/metrics", get_metrics)
+    add_websocket(app, gate, echo=True)
+    running = asyncio.create_task(engine.run())
+    await engine.online()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    stack = Stack(
+        engine=engine,
+        views=views,
+        hub=hub,
+        keys=keys,
+        pool=pool,
+        metrics=metrics,
+        dsn=dsn,
+        url=f"http://127.0.0.1:{port}",
+    )
+    try:
+        await stack.do(OpenMarket(business_date=DAY), open_account("HOUSE", AccountKind.HOUSE))
+        await stack.do(open_account("ORIG", AccountKind.ORIGINATOR))
+        for n in range(1, loans + 1):
+            await stack.do(register(f"L{n}"))
+        yield stack
+    finally:
+        await runner.cleanup()
+        engine.stop()
+        await running
+        await pool.close()
