@@ -320,9 +320,10 @@ def _refusal(status: int, reason: str, text: bytes) -> ApiError:
         body = _parse(text)
     except ValueError:
         body = {}
-    details = "; ".join(f"{each.get('field')}: {each.get('message')}" for each in body.get("errors") or [])
-    said = str(body.get("detail") or body.get("title") or reason)
-    message = f"{said} ({details})" if details and details not in said else said
+    message = str(body.get("detail") or body.get("title") or reason)
+    for each in body.get("errors") or []:
+        if str(each.get("message")) not in message:
+            message += f"; {each.get('field')}: {each.get('message')}"
     return ApiError(str(body.get("code", status)), message, status=status, body=body)
 
 

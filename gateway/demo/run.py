@@ -17,7 +17,6 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from gateway.client import ApiKey, Client, decimal, loan_body, retried
 from gateway.config import Settings
@@ -77,7 +76,8 @@ async def _demo(settings: DemoSettings, console: Console) -> None:
                     group.create_task(trader.run(), name=trader.name)
                 group.create_task(_report(traders, tally, console))
         except TimeoutError:
-            console.print("\nDone.")
+            refused = ", ".join(f"{code} {count}" for code, count in tally.refused.most_common()) or "none"
+            console.print(f"\nDone. Refused orders: {refused}.")
 
 
 async def _set_up(admin: Client, settings: DemoSettings, console: Console) -> dict[str, ApiKey]:
@@ -156,7 +156,9 @@ def _traders(
 
 
 def _introduce(service: Running, keys: dict[str, ApiKey], settings: DemoSettings, console: Console) -> None:
-    console.print(f"\n[bold]The market is open at {service.url}[/bold] (simulated loans, traders and money)\n")
+    console.print(
+        f"\n[bold]The market is open at {service.url}[/bold] (simulated loans, traders and money)\n", soft_wrap=True
+    )
     for what, where in (
         ("the board", f"{service.url}/v1/loans"),
         ("one loan's book", f"{service.url}/v1/loans/DM-00001/book"),
@@ -165,11 +167,9 @@ def _introduce(service: Running, keys: dict[str, ApiKey], settings: DemoSettings
         ("the demo's data", f"{settings.data_dir}; remove it to start anew"),
     ):
         console.print(f"  {what:<16} {where}", soft_wrap=True)
-    table = Table("account", "API key", "secret", box=None, padding=(0, 2), title_justify="left")
+    console.print(f"\n  {'account':<16} {'API key':<28} secret")
     for account, key in {"HOUSE (admin)": service.admin_key, **keys}.items():
-        table.add_row(account, key.key, key.secret)
-    console.print()
-    console.print(table, soft_wrap=True, crop=False)
+        console.print(f"  {account:<16} {key.key:<28} {key.secret}", soft_wrap=True)
     console.print(f"\n{VISITOR} has cash and is yours to trade with. Ctrl-C stops the market.\n")
 
 

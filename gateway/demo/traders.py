@@ -19,10 +19,10 @@ from typing import Any
 import aiohttp
 
 from gateway.client import ApiError, Client, Disconnected, Json, Socket, decimal, units
-from market.claims.accrual import NOTHING_ACCRUED
+from market.claims.accrual import Accrued
 from market.claims.loan import LoanTerms, RepaymentMethod
 from market.claims.schedule import schedule_of
-from market.claims.yields import Flow, effective_from_nominal, price_for_yield, remaining_flows
+from market.claims.yields import Flow, effective_from_nominal, price_for_yield, remaining_flows, total_cash
 from market.ids import AccountId, Currency, LoanId, Minor
 from market.orderbook.order import Side
 
@@ -60,7 +60,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A loan as traders see it. anchor: the yield around which opinions wander.  size: face of a usual order."""
+    """A loan as traders see it.
+
+    anchor: the yield around which opinions wander.  ceiling: the price above which a buyer can only lose.
+    size: face of a usual order.
+    """
 
     symbol: str
     loan_id: str
@@ -68,15 +72,20 @@ class Listed:
     originator: str
     flows: Sequence[Flow]
     outstanding: int
+    accrued: Accrued
     anchor: float
+    ceiling: int
     size: int
 
     def price(self, effective: float, side: Side) -> int | None:
-        """Return the price of a yield, in basis points, within what any rulebook's collar lets through."""
-        price = price_for_yield(
-            self.flows, effective, accrued=NOTHING_ACCRUED, outstanding=Minor(self.outstanding), side=side
-        )
-        return None if price is None else min(max(int(price), PRICE_MIN), PRICE_MAX)
+        """Return the price of a yield, in basis points."""
+        outstanding = Minor(self.outstanding)
+        price = price_for_yield(self.flows, effective, accrued=self.accrued, outstanding=outstanding, side=side)
+        return None if price is None else int(price)
+
+    def allowed(self, price: int) -> int:
+        """Return the nearest price that the collar and the yield floor let through."""
+        return min(max(price, PRICE_MIN), PRICE_MAX, self.ceiling)
 
 
 async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]:
@@ -85,7 +94,7 @@ async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]
     rows: list[Json] = []
     cursor: dict[str, str] = {}
     while len(rows) < count:
-        page = await client.get("/v1/loans", status="current", sort="loan_id", limit=500, **cursor)
+        page = await client.get("/v1/loans", status="current", limit=500, **cursor)
         rows += page["items"]
         if not page["next_cursor"]:
             break
@@ -95,6 +104,7 @@ async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]
 
 def _listed(row: Json, on: date, rng: random.Random) -> Listed:
     rate_ppm, outstanding = units(row["annual_rate"], places=6), units(row["outstanding_principal"])
+    accrued = units(row["accrued"])
     terms = LoanTerms(
         loan_id=LoanId(row["loan_id"]),
         originator=AccountId(row["originator"]),
@@ -108,14 +118,17 @@ def _listed(row: Json, on: date, rng: random.Random) -> Listed:
         issue_date=date.fromisoformat(row["issue_date"]),
         first_due_date=date.fromisoformat(row["first_due_date"]),
     )
+    flows = remaining_flows(schedule_of(terms), on)
     return Listed(
         symbol=row["symbol"],
         loan_id=row["loan_id"],
         currency=row["currency"],
         originator=row["originator"],
-        flows=remaining_flows(schedule_of(terms), on),
+        flows=flows,
         outstanding=outstanding,
+        accrued=Accrued(accrued, 1),
         anchor=effective_from_nominal(rate_ppm / 1_000_000) + rng.uniform(-0.01, 0.02),
+        ceiling=(total_cash(flows) - accrued) * 10_000 // outstanding - 1,  # accrued is rounded, so one less
         size=500_000 if row["currency"] == "CNY" else 10_000,
     )
 
@@ -136,6 +149,7 @@ class Trader:
         self._tally = tally
         self._rate = rate
         self._socket: Socket | None = None
+        self._told = asyncio.Event()  # what it owns
 
     async def run(self) -> None:
         """Trade until cancelled; a lost connection is made again."""
@@ -145,6 +159,7 @@ class Trader:
                     self._socket = socket
                     await socket.login(session=self.name)
                     self.orders.clear()
+                    self._told.clear()
                     executions = await socket.subscribe("executions", snap_orders=True)
                     group.create_task(self._follow(executions, self._executed))
                     group.create_task(self._follow(await socket.subscribe("balances"), self._balance))
@@ -152,16 +167,22 @@ class Trader:
             except* (Disconnected, aiohttp.ClientError, OSError):
                 await asyncio.sleep(RECONNECT_S)
 
+    async def begin(self) -> None:
+        """What is done at once, before the first step."""
+
     async def step(self) -> None:
         raise NotImplementedError
 
     async def _trade(self) -> None:
+        await self._told.wait()
+        await self.begin()
         while True:
             await asyncio.sleep(self.rng.expovariate(self._rate * self._tally.throttle))
             await self.step()
 
     async def place(self, loan: Listed, side: Side, price: int, quantity: int, **more: Any) -> None:
         """Send a limit order of at most what cash or claims allow; nothing if that is too little."""
+        price = loan.allowed(price)
         quantity = min(quantity, self._affordable(loan, side, price)) // 100 * 100
         if quantity >= 10_000:
             amounts = {"order_qty": decimal(quantity), "limit_price": decimal(price)}
@@ -187,6 +208,8 @@ class Trader:
         async for message in messages:
             for row in message["data"]:
                 take(row)
+            if message["channel"] == "balances":
+                self._told.set()
 
     def _executed(self, row: Json) -> None:
         if row["order_status"] in FINAL:
@@ -202,12 +225,19 @@ class Trader:
 class Originator(Trader):
     """Offers its claims, a fifth of what is left of a loan at a time, a little above fair."""
 
+    async def begin(self) -> None:
+        for loan in self._unoffered():
+            await self._offer(loan)
+
     async def step(self) -> None:
+        if unoffered := self._unoffered():
+            await self._offer(self.rng.choice(unoffered))
+
+    def _unoffered(self) -> list[Listed]:
         offered = {row["symbol"] for row in self.orders.values()}
-        unoffered = [loan for loan in self.loans if loan.originator == self.name and loan.symbol not in offered]
-        if not unoffered:
-            return
-        loan = self.rng.choice(unoffered)
+        return [loan for loan in self.loans if loan.originator == self.name and loan.symbol not in offered]
+
+    async def _offer(self, loan: Listed) -> None:
         price = loan.price(loan.anchor, Side.SELL)
         if price is not None:
             amount = max(self.available.get(loan.loan_id, 0) // 5, loan.size)
@@ -240,6 +270,7 @@ class MarketMaker(Trader):
         await self._quote(loan, side, fair - half_spread if side is Side.BUY else fair + half_spread)
 
     async def _quote(self, loan: Listed, side: Side, price: int) -> None:
+        price = loan.allowed(price)
         mine = next((o for o in self.orders.values() if o["symbol"] == loan.symbol and o["side"] == side), None)
         if mine is None:
             size = loan.size * self.rng.randint(1, 4)
