@@ -160,7 +160,6 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
 AMOUNTS = frozenset({"have", "need"})  # details in minor units; every other number is shown as it is
 TEXT_DEFAULTS = {"mode": "cancel_only", "prefix": "EOrder"}  # RateLimited(prefix="EAPI") is for all but orders
 HIDDEN = frozenset({"prefix"})
-REST_FIELDS = {"symbol": "loan_id"}  # the one field that has another name on each protocol
 RETRY_AFTER_S = "1"  # Retry-After of what names no time itself
 
 
@@ -190,7 +189,8 @@ def ws_error(error: MarketError) -> tuple[str, dict[str, Any]]:
 def problem(error: MarketError, *, instance: str | None = None) -> web.Response:
     """Return the problem document (RFC 9457) of a refusal. instance: the request's path."""
     answer = answer_of(error)
-    field = REST_FIELDS.get(error.field, error.field) if error.field is not None else None
+    is_loan = isinstance(error, market.UnknownLoan) and error.field == "symbol"  # the socket's name of it
+    field = "loan_id" if is_loan else error.field
     body: dict[str, Any] = {
         "type": f"urn:debt-market:error:{answer.code}",
         "title": answer.status.phrase,

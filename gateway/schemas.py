@@ -27,7 +27,7 @@ from market.events import CashChanged, ClaimChanged, ExecType, ExecutionRow, Fil
 from market.ids import AccountId, Face, Minor, PriceBp
 from market.money import div_half_up
 from market.orderbook.depth import Depth
-from market.orderbook.order import OrderStatus, OrderType, Side
+from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.venue.rulebook import FeeRule, Rulebook
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def _order_fields(order: OrderState) -> Row:
         "limit_price": None if order.order_type is OrderType.MARKET else minor_text(order.price),
         "cum_qty": minor_text(order.filled),
         "cum_cost": minor_text(order.cum_cost),
-        "leaves_qty": minor_text(order.leaves),
+        "leaves_qty": minor_text(0 if order.status in FINAL_STATUSES else order.leaves),
         "avg_price": minor_text(div_half_up(order.turnover, order.filled)) if order.filled else None,
         "version": order.version,
     }

@@ -1,0 +1,198 @@
+"""What the market tells everybody: the board, loans, schedules, books, its status and its audit."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from market.claims.loan import ClaimType, LoanStatus
+from market.commands import RegisterLoan, RollDay
+from market.ids import Face
+from tests.builders import register, terms
+from tests.e2e.rest import Market, order
+
+
+async def test_a_loan_shows_its_terms_and_its_state(market: Market) -> None:
+    loan = (await market.anyone.get("/v1/loans/L1")).body
+    assert {
+        "loan_id": "L1",
+        "symbol": "L1/USD",
+        "originator": "ORIG",
+        "currency": "USD",
+        "original_principal": "10000.00",
+        "outstanding_principal": "10000.00",
+        "issued_face": "10000.00",
+        "factor": "1.00000000",
+        "annual_rate": "0.12",
+        "repayment_method": "annuity",
+        "term_months": 12,
+        "remaining_months": 12,
+        "issue_date": "2024-01-15",
+        "first_due_date": "2024-02-15",
+        "maturity_date": "2025-01-15",
+        "day_count": "period",
+        "status": "current",
+        "halted": False,
+        "accrued": "0.00",
+        "bid": None,
+        "last": None,
+        "next_due": {"n": 1, "date": "2024-02-15", "payment": "888.49", "interest": "100.00", "principal": "788.49"},
+    }.items() <= loan.items()
+    assert (await market.anyone.get("/v1/loans/NONE")).code == "unknown_loan"
+
+
+async def test_the_open_rulebook_is_shown_as_the_contract_has_it(market: Market) -> None:
+    rulebook = (await market.anyone.get("/v1/loans/L1")).body["rulebook"]
+    assert {
+        "name": "open",
+        "tick": "0.01",
+        "lot": "0.01",
+        "min_face": "1.00",
+        "min_consideration": "0.01",
+        "price_min": "0.01",
+        "price_max": "200.00",
+        "collar_pct": "50.00",
+        "premium_allowed": True,
+        "max_discount_pct": None,
+        "yield_floor": "0.00",
+        "grace_days": 15,
+        "min_holding_days": 0,
+        "blackout_days": 0,
+        "max_transfers": None,
+        "order_life_hours": None,
+        "tradable_statuses": ["current", "default", "grace", "late"],
+        "transferable": True,
+        "fees": {side: {"rate": "0.00", "min": "0.00", "cap": None} for side in ("buyer", "seller")},
+        "limits": {"per_loan": None, "per_borrower": None, "per_grade_pct": None},
+        "suitability": None,
+    }.items() <= rulebook.items()
+
+
+async def test_prices_come_with_what_they_yield(market: Market) -> None:
+    await market.seller.post("/v1/orders", order("sell", "98.00", "500.00"))
+    await market.buyer.post("/v1/orders", order("buy", "97.00", "300.00"))
+    loan = (await market.anyone.get("/v1/loans/L1")).body
+    assert (loan["ask"], loan["ask_qty"], loan["bid"], loan["bid_qty"]) == ("98.00", "500.00", "97.00", "300.00")
+    assert "0.126" < loan["ytm_ask"] < loan["ytm_bid"] < "0.300"
+
+
+async def test_accrued_interest_grows_with_the_business_date(market: Market) -> None:
+    await market.stack.do(RollDay(to=date(2024, 1, 30)))
+    assert (await market.anyone.get("/v1/loans/L1")).body["accrued"] == "48.39"  # 100.00 x 15 / 31
+    assert (await market.anyone.get("/v1/time")).body["business_date"] == "2024-01-30"
+
+
+async def test_a_schedule_ties_out(market: Market) -> None:
+    rows = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
+    assert [row["n"] for row in rows] == list(range(1, 13))
+    assert [row["payment"] for row in rows] == ["888.49"] * 11 + ["888.47"]
+    assert (rows[0]["status"], rows[1]["status"], rows[-1]["balance"]) == ("due", "future", "0.00")
+    await market.stack.do(RollDay(to=date(2024, 2, 16)))
+    rows = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
+    assert [row["status"] for row in rows[:2]] == ["late", "future"]
+
+
+async def test_a_book_has_the_numbers_of_its_feed(market: Market) -> None:
+    """The contract's own vector of both check numbers."""
+    assert (await market.anyone.get("/v1/loans/L1/book")).body["digest"] == 1885708031
+    await market.stack.do(register("V", issued=10_000_00))
+    for side, price, qty in (
+        ("sell", "98.50", "2000.00"),
+        ("sell", "98.51", "15.50"),
+        ("buy", "98.00", "1000.00"),
+        ("buy", "97.99", "1.00"),
+    ):
+        who = market.seller if side == "sell" else market.buyer
+        await who.post("/v1/orders", order(side, price, qty, loan_id="V"))
+    book = (await market.anyone.get("/v1/loans/V/book?depth=25")).body
+    assert book["asks"] == [{"price": "98.50", "qty": "2000.00"}, {"price": "98.51", "qty": "15.50"}]
+    assert book["bids"] == [{"price": "98.00", "qty": "1000.00"}, {"price": "97.99", "qty": "1.00"}]
+    before = (await market.anyone.get("/v1/loans/V/book?depth=25")).body
+    assert before["seq"] == book["seq"]
+    await market.buyer.post("/v1/orders", order("buy", "97.00", "1.00", loan_id="V"))
+    after = (await market.anyone.get("/v1/loans/V/book?depth=25")).body
+    assert (after["epoch"], after["seq"]) == (book["epoch"], book["seq"] + 1)
+    assert (await market.anyone.get("/v1/loans/V/book?depth=11")).field == "depth"
+
+
+@pytest.fixture
+async def many(market: Market) -> Market:
+    """Six more loans of different kinds; three of them are offered."""
+    await market.stack.do(
+        register("N1", grade="A", claim_type=ClaimType.GUARANTEED, purpose="a van", annual_rate_ppm=80_000),
+        register("N2", grade="B", annual_rate_ppm=100_000, never_late=False),
+        register("N3", grade="B", annual_rate_ppm=200_000, term_months=24, currency="EUR"),
+        register("N4", grade="C", region="Berlin"),
+        RegisterLoan(terms=terms("N5"), issued_face=Face(10_000_00), status=LoanStatus.LATE),
+        RegisterLoan(
+            terms=terms("N6", outstanding_at_registration=0), issued_face=Face(0), status=LoanStatus.WRITTEN_OFF
+        ),
+    )
+    for loan_id, price in (("N1", "99.00"), ("N2", "95.00"), ("N3", "97.00")):
+        told = await market.seller.post("/v1/orders", order("sell", price, "250.00", loan_id=loan_id))
+        assert told.status == 201
+    return market
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param("", "L1 L2 N1 N2 N3 N4 N5", id="live loans"),
+        pytest.param("status=all", "L1 L2 N1 N2 N3 N4 N5 N6", id="all"),
+        pytest.param("status=late,written_off", "N5 N6", id="status"),
+        pytest.param("grade=A,C", "N1 N4", id="grade"),
+        pytest.param("claim_type=guaranteed", "N1", id="claim type"),
+        pytest.param("currency=EUR", "N3", id="currency"),
+        pytest.param("originator=NOBODY", "", id="originator"),
+        pytest.param("never_late=false", "N2", id="never late"),
+        pytest.param("q=VAN", "N1", id="text"),
+        pytest.param("q=berlin", "N4", id="text in the region"),
+        pytest.param("min_price=96.00&max_price=98.00", "N3", id="price, offered ones only"),
+        pytest.param("min_discount=3.00", "N2 N3", id="discount"),
+        pytest.param("min_rate=0.15", "N3", id="rate"),
+        pytest.param("min_remaining_months=13", "N3", id="remaining months"),
+        pytest.param("min_available=250.01", "", id="available"),
+        pytest.param("min_ytm=0.20", "N2 N3", id="yield"),
+        pytest.param("sort=price", "N2 N3 N1 L1 L2 N4 N5", id="cheapest first, what is not offered last"),
+        pytest.param("sort=-price", "N1 N3 N2 L1 L2 N4 N5", id="dearest first, what is not offered last"),
+        pytest.param("sort=-rate&min_price=1", "N3 N2 N1", id="by rate"),
+    ],
+)
+async def test_the_board_is_filtered_and_sorted(many: Market, query: str, found: str) -> None:
+    told = (await many.anyone.get(f"/v1/loans?{query}")).body
+    assert [item["loan_id"] for item in told["items"]] == found.split()
+    paged: list[Any] = []
+    cursor = ""
+    for _ in range(10):
+        part = (await many.anyone.get(f"/v1/loans?{query}&limit=2{cursor}".replace("?&", "?"))).body
+        paged += part["items"]
+        if part["next_cursor"] is None:
+            break
+        cursor = f"&cursor={part['next_cursor']}"
+    assert paged == told["items"]
+
+
+async def test_the_market_says_how_it_is(market: Market) -> None:
+    status = (await market.anyone.get("/v1/status")).body
+    assert (status["mode"], status["epoch"]) == ("open", market.stack.engine.epoch)
+    assert status["engine_seq"] == market.stack.engine.seq
+    assert (await market.anyone.get("/v1/limits")).body["page_max"] == 500
+    assert (await market.anyone.get("/v1/currencies")).body["items"] == [{"currency": "USD", "decimals": 2}]
+    assert (await market.anyone.get("/v1/fees")).body["items"][0]["rulebook"] == "open"
+    assert (await market.anyone.get("/healthz")).status == 200
+    assert (await market.anyone.get("/readyz")).body == {"status": "ready"}
+
+
+async def test_the_audit_adds_up_after_trading(market: Market) -> None:
+    await market.seller.post("/v1/orders", order("sell", "97.00", "500.00"))
+    await market.buyer.post("/v1/orders", order())
+    audit = (await market.anyone.get("/v1/audit")).body
+    assert audit["engine_seq"] == market.stack.engine.seq
+    assert len(audit["log_head"]) == 64
+    assert audit["cash"] == [
+        {"currency": "USD", "accounts_total": "1000000.00", "custody_total": "1000000.00", "difference": "0.00"}
+    ]
+    assert audit["loans"] == {"checked": 2, "violations": []}
+    [row] = audit["balance_coefficient"]
+    assert (row["originator"], row["lent"], row["transferred"]) == ("ORIG", "20000.00", "20000.00")
+    assert row["coefficient"] == "1.00000000"
