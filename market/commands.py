@@ -157,13 +157,14 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAll:
-    """Every open order of the account that matches all filters given."""
+    """Every open order of the account that matches all filters given. cancel_on_disconnect: what an order asked for."""
 
     account_id: AccountId
     loan_id: LoanId | None = None
     side: Side | None = None
     session: str | None = None
     tag: str | None = None
+    cancel_on_disconnect: bool | None = None
     cause: CancelReason = CancelReason.USER
 
 

@@ -67,7 +67,7 @@ class Hub:
         self._feeds: dict[Key, Feed] = {}
         self._executions: dict[AccountId, ExecutionsFeed] = {}
         self._written: set[Outbox] = set()  # have written something that may not have left yet
-        self._joining: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._at = Nanos(0)
         self._mode = Mode.OPEN
         # What this batch touched.
@@ -259,11 +259,17 @@ class Hub:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the engine; its failure is logged and hurts nobody else."""
         task = asyncio.create_task(work)
-        self._joining.add(task)
+        self._tasks.add(task)
         task.add_done_callback(self._done)
 
+    async def stop(self) -> None:
+        """End what runs beside the sockets."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._joining.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("socket_task_failed", exc_info=error)
 

@@ -119,7 +119,8 @@ async def login(session: Session, request: Request) -> None:
         if session.failed_logins >= gate.limits.failed_logins_max:
             session.close(CLOSE_AUTH, "too many failed logins")
         return
-    session.log_in(who, asked.session)
+    at_end = asked.cancel_on_disconnect
+    session.log_in(who, asked.session, at_end.grace_ms / 1_000 if at_end is not None and at_end.enabled else None)
     account = gate.views.account(who.account_id)
     told = {"account": who.account_id, "scopes": sorted(who.scopes), "last_exec_seq": account.exec_seq}
     session.reply(request, told | {"session": session.name})
@@ -136,6 +137,8 @@ async def add_order(session: Session, request: Request) -> None:
     who = session.principal(asked.token, Scope.TRADE)
     now = Nanos(request.time_in)
     command = asked.to_command(who.account_id, loan_of(session, asked.symbol), now=now, session=session.name)
+    if asked.cancel_on_disconnect:
+        session.asked_for_cancel[who.account_id] = who
     send(session, request, who, command)
 
 

@@ -82,6 +82,7 @@ async def _beside(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    await app[GATE].hub.stop()
 
 
 async def _say_goodbye(app: web.Application) -> None:

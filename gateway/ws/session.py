@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.requests import Scope
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
+from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of
 from gateway.ws.executions import ExecutionsFeed
 from gateway.ws.feeds import BalancesFeed, Feed, Key, status_message
 from gateway.ws.frames import Message
@@ -29,6 +30,7 @@ from gateway.ws.hub import Hub
 from gateway.ws.outbox import Outbox, OutboxLimits
 from market.engine import Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
+from market.ids import AccountId
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Gate:
     metrics: Metrics
     clock: Callable[[], int]
     limits: SocketLimits = field(default_factory=SocketLimits)
+    attachments: Attachments = field(default_factory=Attachments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Session:
         self.streams: set[str] = set()  # status and heartbeat, which every socket gets
         self.executions: ExecutionsFeed | None = None
         self.failed_logins = 0
+        self.grace_s: float | None = None  # before all orders are cancelled when the connection ends; None: they stay
+        self.asked_for_cancel: dict[AccountId, Principal] = {}  # accounts with orders that end with the connection
         self.outbox = Outbox(
             transport,
             limits=gate.limits.outbox,
@@ -136,6 +141,7 @@ class Session:
         finally:
             hub.sessions.pop(self, None)
             self.unsubscribe_all()
+            self.log_out()
             if self._goodbye is None:
                 await self._close_socket()
             else:
@@ -179,19 +185,35 @@ class Session:
         who.require(scope)
         return who
 
-    def log_in(self, who: Principal, name: str | None) -> None:
+    def log_in(self, who: Principal, name: str | None, grace_s: float | None) -> None:
         """Act for an account from now on. name: of the session that orders belong to."""
+        self.log_out()
         self.failed_logins = 0
         self.login = who
         self.name = name or self.connection_id
+        self.grace_s = grace_s
+        self.gate.attachments.attach(who.account_id, self.name)
 
     def log_out(self) -> None:
-        """Forget the login and every private stream."""
-        self.login = None
-        self.name = self.connection_id
+        """Forget the login and every private stream; cancel the orders that were to end with it."""
+        self._leave_orders()
+        if self.login is not None:
+            self.gate.attachments.detach(self.login.account_id, self.name)
+        self.login, self.grace_s, self.name = None, None, self.connection_id
+        self.asked_for_cancel.clear()
         self.leave_executions()
         for key in [key for key in self.feeds if key[0] == BalancesFeed.channel]:
             self.gate.hub.leave(self.feeds.pop(key), self.outbox)
+
+    def _leave_orders(self) -> None:
+        leaving = [
+            Leaving(account_id, self.name, who.key, self.grace_s or 0.0, everything=False)
+            for account_id, who in self.asked_for_cancel.items()
+        ]
+        if self.login is not None and self.grace_s is not None:
+            leaving.append(Leaving(self.login.account_id, self.name, self.login.key, self.grace_s, everything=True))
+        for each in leaving:
+            self.gate.hub.spawn(cancel_orders_of(each, self.gate.attachments, self.gate.engine))
 
     def unsubscribe_all(self) -> None:
         for feed in self.feeds.values():

@@ -113,6 +113,7 @@ def cancel_all(state: State, command: CancelAll, changes: Changes) -> CountAck:
         and (command.side is None or order.side is command.side)
         and (command.session is None or order.session == command.session)
         and (command.tag is None or order.tag == command.tag)
+        and (command.cancel_on_disconnect is None or order.cancel_on_disconnect is command.cancel_on_disconnect)
     ]
     end_all(state, chosen, OrderStatus.CANCELED, command.cause, changes)
     return CountAck(count=len(chosen))

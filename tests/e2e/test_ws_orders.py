@@ -1,5 +1,6 @@
 """Login, orders and their replies on the socket."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -232,3 +233,62 @@ async def test_a_revoked_key_closes_its_sockets(stack: Stack) -> None:
 async def _settled(socket: Socket) -> None:
     """Everything that was pushed before is read."""
     await socket.call("ping")
+
+
+# Cancel on disconnect
+
+SESSION = {"session": "mm-1", "cancel_on_disconnect": {"enabled": True, "grace_ms": 0}}
+
+
+async def ended(stack: Stack, account_id: str, left: int) -> None:
+    """Wait until only `left` orders of the account are open."""
+    for _ in range(500):
+        if len(stack.views.account(AccountId(account_id)).open_orders) == left:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{stack.views.account(AccountId(account_id)).open_orders}")
+
+
+async def test_orders_end_with_their_session(stack: Stack) -> None:
+    key = await stack.investor("A17")
+    async with connected(stack.ws_url, key) as other, connected(stack.ws_url) as socket:
+        await socket.login(key, **SESSION)
+        for each in (other, socket):
+            assert (await each.call("add_order", **GOOD))["success"]
+        await other.call("subscribe", channel="executions")
+        socket.vanish()
+        await ended(stack, "A17", left=1)
+        [row] = (await other.push("executions", "update"))["data"]
+        assert (row["exec_type"], row["cancel_reason"]) == ("canceled", "cod")
+
+
+async def test_a_session_that_is_back_in_time_keeps_its_orders(stack: Stack) -> None:
+    key = await stack.investor("A17")
+    patient = {"session": "mm-1", "cancel_on_disconnect": {"enabled": True, "grace_ms": 300}}
+    async with connected(stack.ws_url) as socket:
+        await socket.login(key, **patient)
+        assert (await socket.call("add_order", **GOOD))["success"]
+    async with connected(stack.ws_url) as socket:
+        await socket.login(key, **patient)
+        await asyncio.sleep(0.6)
+        assert len(stack.views.account(AccountId("A17")).open_orders) == 1
+    await ended(stack, "A17", left=0)
+
+
+async def test_an_order_may_ask_to_end_with_its_connection(stack: Stack) -> None:
+    key = await stack.investor("A17")
+    async with connected(stack.ws_url, key) as socket:
+        assert (await socket.call("add_order", **GOOD))["success"]
+        assert (await socket.call("add_order", **GOOD, cancel_on_disconnect=True))["success"]
+    await ended(stack, "A17", left=1)
+    [left] = stack.views.account(AccountId("A17")).open_orders.values()
+    assert not left.cancel_on_disconnect
+
+
+async def test_logout_ends_a_session_too(stack: Stack) -> None:
+    key = await stack.investor("A17")
+    async with connected(stack.ws_url) as socket:
+        await socket.login(key, **SESSION)
+        assert (await socket.call("add_order", **GOOD))["success"]
+        await socket.call("logout")
+        await ended(stack, "A17", left=0)

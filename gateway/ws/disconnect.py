@@ -1,0 +1,64 @@
+"""Cancel on disconnect: what becomes of a session's orders when its last connection ends.
+
+A session is an account and a name; it lives on as long as a connection is attached to it, and for the grace that it
+asked for after the last one. What is then cancelled is every order of the session, or those alone that asked for it.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from market.commands import CancelAll
+from market.engine import Engine
+from market.errors import Busy, OutcomeUnknown, Unavailable
+from market.ids import AccountId
+from market.orderbook.order import CancelReason
+
+RETRY_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What a connection leaves behind. everything: not only orders that asked for it. actor: the key that it used."""
+
+    account_id: AccountId
+    session: str
+    actor: str
+    grace_s: float
+    everything: bool
+
+
+class Attachments:
+    """How many connections each session has."""
+
+    def __init__(self) -> None:
+        self._count: Counter[tuple[AccountId, str]] = Counter()
+
+    def attach(self, account_id: AccountId, session: str) -> None:
+        self._count[account_id, session] += 1
+
+    def detach(self, account_id: AccountId, session: str) -> None:
+        self._count[account_id, session] -= 1
+        if not self._count[account_id, session]:
+            del self._count[account_id, session]
+
+    def is_attached(self, account_id: AccountId, session: str) -> bool:
+        return (account_id, session) in self._count
+
+
+async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: Engine) -> None:
+    """Cancel what was left behind, unless the session is back within its grace. Tries until the engine has done it."""
+    await asyncio.sleep(leaving.grace_s)
+    command = CancelAll(
+        account_id=leaving.account_id,
+        session=leaving.session,
+        cancel_on_disconnect=None if leaving.everything else True,
+        cause=CancelReason.COD,
+    )
+    while not attachments.is_attached(leaving.account_id, leaving.session):
+        try:
+            await engine.submit(command, actor=leaving.actor)
+            return
+        except (Busy, OutcomeUnknown, Unavailable):  # a repeat does no harm
+            await asyncio.sleep(RETRY_S)
