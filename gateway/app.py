@@ -13,8 +13,9 @@ from gateway.rest.routes import ROUTES
 from gateway.views import Views
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
+from gateway.ws.outbox import OutboxLimits
 from gateway.ws.routes import add_websocket
-from gateway.ws.session import Gate
+from gateway.ws.session import Gate, SocketLimits
 from market.engine import Engine
 from market.ids import Nanos
 
@@ -39,7 +40,16 @@ def build_app(
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=clock)
     add_routes(app, api, ROUTES)
-    gate = Gate(engine=engine, views=views, hub=hub, keys=keys, history=history, metrics=metrics, clock=clock)
+    gate = Gate(
+        engine=engine,
+        views=views,
+        hub=hub,
+        keys=keys,
+        history=history,
+        metrics=metrics,
+        clock=clock,
+        limits=_socket_limits(settings),
+    )
     add_websocket(app, gate, echo=settings.ws_echo)
     app[METRICS] = metrics
     app.router.add_get("/metrics", get_metrics)
@@ -50,3 +60,17 @@ def build_app(
 
     app.on_startup.append(remember_trades)  # the engine has told the state by then, and nobody trades yet
     return app
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    outbox = OutboxLimits(
+        backlog_bytes_max=settings.ws_backlog_bytes_max,
+        conflate_bytes=settings.ws_conflate_bytes,
+        behind_s_max=settings.ws_behind_s_max,
+    )
+    return SocketLimits(
+        outbox=outbox,
+        ping_every_s=settings.ws_ping_s,
+        silence_s_max=settings.ws_silence_s_max,
+        subscriptions_max=settings.ws_subscriptions_max,
+    )

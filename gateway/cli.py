@@ -81,10 +81,10 @@ class Demo(DemoSettings):
 class ClientSettings(EnvSettings):
     """What a command needs that talks to a running market."""
 
-    url: str | None = Field(None, description=f"where the market is (default: {DEFAULT_URL})")
-    key: str | None = Field(None, repr=False, description="API key with the scope admin, KEY:SECRET")
-    secret: str | None = Field(None, repr=False, description="the key's secret, if --key comes without it")
-    as_json: bool = Field(False, alias="json", description="answer with one JSON object on standard output")
+    url: str | None = Field(default=None, description=f"where the market is (default: {DEFAULT_URL})")
+    key: str | None = Field(default=None, repr=False, description="API key with the scope admin, KEY:SECRET")
+    secret: str | None = Field(default=None, repr=False, description="the key's secret, if --key comes without it")
+    as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
 
     @property
     def api_key(self) -> ApiKey | None:
@@ -115,11 +115,15 @@ class ImportLoans(ClientSettings):
     """
 
     file: CliPositionalArg[Path] = Field(description="the loan book")
-    originator: str | None = Field(None, description="account that gets the claims; opened if it does not exist")
-    id_prefix: str | None = Field(None, description="loan ids are PREFIX-<loan_no> (default: from the file's name)")
-    dry_run: bool = Field(False, description="check and count, send nothing")
-    strict: bool = Field(False, description="let one bad row refuse the whole file")
-    concurrency: int = Field(64, ge=1, le=1_000, description="calls under way at once")
+    originator: str | None = Field(
+        default=None, description="account that gets the claims; opened if it does not exist"
+    )
+    id_prefix: str | None = Field(
+        default=None, description="loan ids are PREFIX-<loan_no> (default: from the file's name)"
+    )
+    dry_run: bool = Field(default=False, description="check and count, send nothing")
+    strict: bool = Field(default=False, description="let one bad row refuse the whole file")
+    concurrency: int = Field(default=64, ge=1, le=1_000, description="calls under way at once")
 
     @field_validator("id_prefix")
     @classmethod
@@ -206,8 +210,8 @@ class DayRoll(ClientSettings):
       debt-market day-roll --to 2024-05-31
     """
 
-    to: date | None = Field(None, description="the new business date (default: the next day)")
-    reason: str | None = Field(None, description="recorded with the command")
+    to: date | None = Field(default=None, description="the new business date (default: the next day)")
+    reason: str | None = Field(default=None, description="recorded with the command")
 
     def run(self) -> int:
         self.require_key()
@@ -235,7 +239,7 @@ class DayRoll(ClientSettings):
 class DatabaseCommand(DatabaseSettings):
     """What a command needs that works on the database itself."""
 
-    as_json: bool = Field(False, alias="json", description="answer with one JSON object on standard output")
+    as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
 
     def run(self) -> int:
         try:
@@ -374,6 +378,9 @@ class App(BaseSettings):
 
 class UsageError(Exception):
     """The command line is wrong; the message says how."""
+
+
+README_SETTINGS = (Settings, DemoSettings, ClientSettings)  # what README's table shows
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,7 +4,6 @@ Every queue, cache, retry and wait has its limit here, with its unit in the name
 """
 
 import logging
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Self
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "DEBT_MARKET_"
@@ -33,12 +33,16 @@ class EnvSettings(BaseSettings):
 class DatabaseSettings(EnvSettings):
     """Where the market's data is."""
 
-    embedded: bool = Field(False, description="run a private PostgreSQL in the data folder (as without --database-url)")
-    data_dir: Path = Field(Path("data/market"), description="data folder of the private PostgreSQL")
-    database_url: str | None = Field(
-        None, repr=False, description="PostgreSQL 15 or newer to use instead: postgresql://user:password@host/name"
+    embedded: bool = Field(
+        default=False, description="run a private PostgreSQL in the data folder (as without --database-url)"
     )
-    database_password_file: Path | None = Field(None, description="file with the password, kept out of the URL")
+    data_dir: Path = Field(default=Path("data/market"), description="data folder of the private PostgreSQL")
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="PostgreSQL 15 or newer to use instead: postgresql://user:password@host/name",
+    )
+    database_password_file: Path | None = Field(default=None, description="file with the password, kept out of the URL")
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:
@@ -59,28 +63,40 @@ class DatabaseSettings(EnvSettings):
 class Settings(DatabaseSettings):
     """All settings of the service."""
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65_535, description="TCP port; 0 takes a free one (see --ready-file)")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65_535, description="TCP port; 0 takes a free one (see --ready-file)")
     ready_file: Path | None = Field(
-        None, description="once ready, write url, ws_url, pid and the admin key there as JSON, mode 0600"
+        default=None, description="once ready, write url, ws_url, pid and the admin key there as JSON, mode 0600"
     )
-    business_date: date | None = Field(None, description="first business date of a new market (default: today)")
-    time_zone: str = Field("UTC", description="the market's time zone, IANA name: decides what today is")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
+    business_date: date | None = Field(default=None, description="first business date of a new market (default: today)")
+    time_zone: str = Field(default="UTC", description="the market's time zone, IANA name: decides what today is")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
 
-    ws_echo: bool = Field(False, description="add /ws/echo, for WebSocket conformance suites")
+    ws_echo: bool = Field(default=False, description="add /ws/echo, for WebSocket conformance suites")
+    ws_backlog_bytes_max: int = Field(
+        default=1 << 20, ge=1, description="what one socket may leave unread before it is closed"
+    )
+    ws_conflate_bytes: int = Field(
+        default=128 << 10, ge=1, description="unread bytes above which a socket's quotes are merged"
+    )
+    ws_behind_s_max: float = Field(default=5.0, gt=0, description="a socket that is longer behind is closed, seconds")
+    ws_silence_s_max: float = Field(default=60.0, gt=0, description="a socket that is longer silent is closed, seconds")
+    ws_ping_s: float = Field(default=15.0, gt=0, description="time between pings to a socket, seconds")
+    ws_subscriptions_max: int = Field(default=20_000, ge=1, description="subscriptions of one socket")
 
-    inbox_max: int = Field(20_000, ge=1, description="commands that wait for the engine; more are refused as busy")
-    batch_max: int = Field(1_000, ge=1, description="commands in one commit")
-    reopen_s: float = Field(1.0, ge=0, description="after a settlement failure only cancels are taken, seconds")
-    resolve_timeout_s: float = Field(10.0, gt=0, description="a client waits for a doubtful outcome, seconds")
-    lease_wait_s: float = Field(5.0, ge=0, description="wait at start for another engine to end, seconds")
-    takeover: bool = Field(False, description="end the session of another engine that does not give way")
-    reconnect_s: float = Field(30.0, gt=0, description="try to reach PostgreSQL for so long, seconds")
-    pool_connections_max: int = Field(8, ge=1, description="PostgreSQL connections for reading")
-    day_trades_max: int = Field(50_000, ge=0, description="trades read at start for the 24-hour statistics")
-    query_timeout_s: float = Field(10.0, gt=0, description="the longest that a reading query may take, seconds")
-    shutdown_timeout_s: float = Field(5.0, ge=0, description="requests under way at a stop may take, seconds")
+    inbox_max: int = Field(
+        default=20_000, ge=1, description="commands that wait for the engine; more are refused as busy"
+    )
+    batch_max: int = Field(default=1_000, ge=1, description="commands in one commit")
+    reopen_s: float = Field(default=1.0, ge=0, description="after a settlement failure only cancels are taken, seconds")
+    resolve_timeout_s: float = Field(default=10.0, gt=0, description="a client waits for a doubtful outcome, seconds")
+    lease_wait_s: float = Field(default=5.0, ge=0, description="wait at start for another engine to end, seconds")
+    takeover: bool = Field(default=False, description="end the session of another engine that does not give way")
+    reconnect_s: float = Field(default=30.0, gt=0, description="try to reach PostgreSQL for so long, seconds")
+    pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")
+    day_trades_max: int = Field(default=50_000, ge=0, description="trades read at start for the 24-hour statistics")
+    query_timeout_s: float = Field(default=10.0, gt=0, description="the longest that a reading query may take, seconds")
+    shutdown_timeout_s: float = Field(default=5.0, ge=0, description="requests under way at a stop may take, seconds")
 
     @field_validator("time_zone")
     @classmethod
@@ -109,20 +125,15 @@ def _zone(name: str) -> tzinfo:
 
 
 def settings_table(*classes: type[BaseSettings]) -> str:
-    """Return the table of settings for README.md, in Markdown."""
-    rows = ["| variable | flag | default | what |", "|---|---|---|---|", *(_row(*each) for each in _fields(classes))]
-    return "\n".join(rows) + "\n"
-
-
-def _fields(classes: tuple[type[BaseSettings], ...]) -> Iterator[tuple[str, object, str]]:
-    seen = set()
+    """Return the table of settings for README.md, in Markdown. Of a setting in several classes the first is shown."""
+    fields: dict[str, FieldInfo] = {}
     for settings in classes:
         for name, field in settings.model_fields.items():
-            if name not in seen:
-                seen.add(name)
-                yield name, field.default, field.description or ""
+            fields.setdefault(field.alias or name, field)
+    rows = [_row(name, field.default, field.description) for name, field in fields.items()]
+    return "\n".join(["| variable | flag | default | what |", "|---|---|---|---|", *rows]) + "\n"
 
 
-def _row(name: str, default: object, description: str) -> str:
+def _row(name: str, default: object, description: str | None) -> str:
     shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
     return f"| `{ENV_PREFIX}{name.upper()}` | `--{name.replace('_', '-')}` | {shown} | {description} |"

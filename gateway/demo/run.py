@@ -41,13 +41,17 @@ Call = Callable[[], Awaitable[object]]
 class DemoSettings(Settings):
     """Settings of the demo, beside those of the service."""
 
-    data_dir: Path = Field(Path("data/demo"), description="where the demo's market and the traders' keys are kept")
-    log_level: str = Field("WARNING", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
-    loans: int = Field(2_000, ge=1, le=99_999, description="loans of the made-up book (first run)")
-    seed: int = Field(1, description="makes another book and other traders")
-    quoted_loans: int = Field(120, ge=1, description="loans that the traders trade in")
-    orders_per_s: float = Field(60.0, gt=0, le=5_000, description="orders of all traders together, per second")
-    duration_s: float | None = Field(None, gt=0, description="stop after so many seconds (default: at Ctrl-C)")
+    data_dir: Path = Field(
+        default=Path("data/demo"), description="where the demo's market and the traders' keys are kept"
+    )
+    log_level: str = Field(
+        default="WARNING", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error"
+    )
+    loans: int = Field(default=2_000, ge=1, le=99_999, description="loans of the made-up book (first run)")
+    seed: int = Field(default=1, description="makes another book and other traders")
+    quoted_loans: int = Field(default=120, ge=1, description="loans that the traders trade in")
+    orders_per_s: float = Field(default=60.0, gt=0, le=5_000, description="orders of all traders together, per second")
+    duration_s: float | None = Field(default=None, gt=0, description="stop after so many seconds (default: at Ctrl-C)")
 
 
 async def demo(settings: DemoSettings) -> int:
