@@ -5,6 +5,7 @@ it refuses for the right reason: a price or quantity finer than its unit becomes
 whole, so that the venue's order of checks (duplicate id, loan, mode, price, quantity, ...) holds for them too.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -115,7 +116,8 @@ OrderIdText = Annotated[OrderId, PlainValidator(_order_id)]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=500)]
-ClientOrderIdText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,36}$")]
+CLIENT_ORDER_ID = r"[A-Za-z0-9._:-]{1,36}"
+ClientOrderIdText = Annotated[str, StringConstraints(pattern=f"^{CLIENT_ORDER_ID}$")]
 CustodyRef = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -272,6 +274,13 @@ class CancelAllParams(Request):
 
 class RestCancelAll(CancelAllParams):
     loan_id: Name | None = None
+
+
+def client_order_id(text: str) -> ClientOrderId:
+    """Return the client order id that a path says. Raises UnknownOrder for a text that can't be one."""
+    if not re.fullmatch(CLIENT_ORDER_ID, text):
+        raise UnknownOrder("no order can have this cl_ord_id", field="cl_ord_id")
+    return ClientOrderId(text)
 
 
 def cancel_command(account_id: AccountId, order_id: str) -> CancelOrder:

@@ -1,6 +1,7 @@
 """The operator's calls. Each records who asked and why, and answers with the `engine_seq` that made it so."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -23,8 +24,11 @@ from gateway.rest.orders import PAGE
 from gateway.schemas import account_object
 from market.commands import Command, Done, OpenAccount, RegisterLoan
 from market.engine import Answer
-from market.errors import InvariantViolation
+from market.errors import InvalidArguments, InvariantViolation
 from market.ids import AccountId
+
+
+ROLL_MAX = timedelta(days=3_660)
 
 
 async def _create(call: Call, command: Command, about: Mapping[str, Any], location: str | None = None) -> web.Response:
@@ -124,7 +128,10 @@ async def set_mode(call: Call) -> web.Response:
 
 
 async def roll_day(call: Call) -> web.Response:
+    """The engine walks through every day in between while all else waits, so a slip of the year must not get there."""
     command = call.parsed(DayRoll).to_command()
+    if command.to > call.api.views.business_date + ROLL_MAX:
+        raise InvalidArguments(f"to: at most {ROLL_MAX.days} days at once", field="to")
     return await _act(call, command, {"business_date": command.to.isoformat()})
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from gateway.history import NEVER, StoredOrder
-from gateway.requests import AmendParams, RestCancelAll, RestOrder
+from gateway.requests import AmendParams, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object
 from gateway.wire import order_id_text, parse_order_id, printable
 from market.commands import AmendOrder, CancelOrder, CountAck, OrderAck, PlaceOrder
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
-from market.ids import ClientOrderId, Face, LoanId, OrderId
+from market.ids import Face, LoanId, OrderId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus
 
 
@@ -71,7 +71,8 @@ async def get(call: Call) -> web.Response:
 
 
 async def get_by_client_id(call: Call) -> web.Response:
-    return _one(await call.api.history.order_of_client(call.principal.account_id, ClientOrderId(call.path("cid"))))
+    wanted = client_order_id(call.path("cid"))
+    return _one(await call.api.history.order_of_client(call.principal.account_id, wanted))
 
 
 async def find(call: Call) -> web.Response:
