@@ -27,7 +27,6 @@ from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation
 from market.ids import AccountId
 
-
 ROLL_MAX = timedelta(days=3_660)
 
 
