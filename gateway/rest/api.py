@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -54,7 +54,7 @@ E = TypeVar("E", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """What the handlers work with. clock: nanoseconds since 1970."""
+    """What the handlers work with. clock: nanoseconds since 1970.  auditing: held by the one audit that may run."""
 
     engine: Engine
     views: Views
@@ -62,6 +62,7 @@ class Api:
     history: History
     pool: "asyncpg.Pool[asyncpg.Record]"
     clock: Callable[[], int]
+    auditing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Access(StrEnum):

@@ -11,6 +11,7 @@ from gateway.requests import AmendParams, RestCancelAll, RestOrder, client_order
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object
 from gateway.wire import order_id_text, parse_order_id, printable
+from gateway.ws.executions import engine_seq_of
 from market.commands import AmendOrder, CancelOrder, CountAck, OrderAck, PlaceOrder
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
@@ -25,7 +26,7 @@ async def place(call: Call) -> web.Response:
     command = order.to_command(call.principal.account_id, LoanId(order.loan_id), now=call.now)
     answer = await call.submit(command)
     ack = _order_ack(answer)
-    stored = await told_after_commit(call.api.history.order(command.account_id, ack.order_id))
+    stored = await _after(call, answer)
     headers = {"Location": f"/v1/orders/{order_id_text(ack.order_id)}", "ETag": _etag(ack.version)}
     status = HTTPStatus.OK if ack.duplicate else HTTPStatus.CREATED
     return reply(_first_answer(stored, command, ack), status=status, headers=headers)
@@ -112,8 +113,7 @@ async def amend(call: Call) -> web.Response:
         params = params.model_copy(update={"if_version": version})
     command = params.to_command(call.principal.account_id, now=call.now, order_id=_order_id(call))
     answer = await _submitted(call, command)
-    ack = _order_ack(answer)
-    stored = await told_after_commit(call.api.history.order(command.account_id, ack.order_id))
+    ack, stored = _order_ack(answer), await _after(call, answer)
     body = {**_shown(stored), "engine_seq": ack.engine_seq, "priority_kept": ack.priority_kept}
     return reply(body, headers={"ETag": _etag(stored.state.version)})
 
@@ -125,8 +125,7 @@ async def cancel(call: Call) -> web.Response:
         now = (await call.api.history.order(account_id, order_id)).state.version
         if now != version:
             raise VersionMismatch(f"the order has version {now}", version=now)
-    answer = await _submitted(call, CancelOrder(account_id=account_id, order_id=order_id))
-    return _one(await told_after_commit(call.api.history.order(account_id, _order_ack(answer).order_id)))
+    return _one(await _after(call, await _submitted(call, CancelOrder(account_id=account_id, order_id=order_id))))
 
 
 async def cancel_all(call: Call) -> web.Response:
@@ -143,6 +142,18 @@ async def _submitted(call: Call, command: AmendOrder | CancelOrder) -> Answer:
         return await call.submit(command)
     except MarketError as error:
         raise await call.api.history.why_unknown(error, command) from None
+
+
+async def _after(call: Call, answer: Answer) -> StoredOrder:
+    """Return the order that a command was about, now that it is durable: from the committed view if it is open.
+
+    There the last execution's id tells whether the command was the last to change it.
+    """
+    order_id = _order_ack(answer).order_id
+    state = call.account.open_orders.get(order_id)
+    if state is not None and engine_seq_of(state.exec_id) == answer.seq:
+        return StoredOrder(state, answer.seq, answer.at)
+    return await told_after_commit(call.api.history.order(call.principal.account_id, order_id))
 
 
 def _order_id(call: Call) -> OrderId:
