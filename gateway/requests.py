@@ -50,6 +50,7 @@ from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, 
 from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Side, TimeInForce
 
 RATE_PLACES = 6  # rates are counted in millionths
+QUANTITY_MAX = Face(2**46)  # of one order: times any price within the band it fits 64 bits
 NOT_AN_ORDER = OrderId(0)  # no order has this number
 
 
@@ -68,7 +69,8 @@ def _price(value: object) -> PriceBp:
 
 def _quantity(value: object) -> Face:
     """Original face. Finer than the unit, or more than there can be, is no quantity, so 0."""
-    return Face(scaled(_decimal(value), 2) or 0)
+    units = scaled(_decimal(value), 2) or 0
+    return Face(units if units <= QUANTITY_MAX else 0)
 
 
 def _amount(value: object) -> Minor:

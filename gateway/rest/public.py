@@ -6,9 +6,10 @@ from aiohttp import web
 
 from gateway.audit import audit
 from gateway.auth import TOKEN_LIFE, WINDOW
+from gateway.requests import QUANTITY_MAX
 from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Route, reply
 from gateway.schemas import fee_object
-from gateway.wire import LARGEST, SECOND, minor_text, time_text
+from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
 from market.engine import Phase
 from market.venue.rulebook import SHIPPED
@@ -30,7 +31,7 @@ async def get_limits(_: Call) -> web.Response:
             "page_max": PAGE_MAX,
             "signature_window_ms": WINDOW // 1_000_000,
             "ws_token_s": TOKEN_LIFE // SECOND,
-            "order_qty_max": minor_text(LARGEST),
+            "order_qty_max": minor_text(QUANTITY_MAX),
             "rates": {},
         }
     )

@@ -79,7 +79,18 @@ def test_a_price_off_every_tick_is_left_to_the_venue(price: str, passed_on: int)
     assert command_of(limit_price=price).price == passed_on
 
 
-@pytest.mark.parametrize(("quantity", "passed_on"), [("1.001", 0), ("0", 0), ("-1", -100), ("1" * 30, 0), ("1", 100)])
+@pytest.mark.parametrize(
+    ("quantity", "passed_on"),
+    [
+        ("1.001", 0),
+        ("0", 0),
+        ("-1", -100),
+        ("1" * 30, 0),
+        ("1", 100),
+        ("703687441776.64", 2**46),
+        ("703687441776.65", 0),
+    ],
+)
 def test_a_quantity_that_is_none_is_left_to_the_venue(quantity: str, passed_on: int) -> None:
     assert command_of(order_qty=quantity).quantity == passed_on
 
