@@ -39,6 +39,7 @@ from gateway.loanbook import LOAN_ID, Defaults, Format
 from gateway.serve import StartError, database, serve
 from market.ids import AccountId
 from market.settlement.check import check
+from market.settlement.embedded import dsn_of_running
 from market.settlement.migrate import MigrationError, migrate
 from market.settlement.replay import ReplayFailed, replay
 
@@ -248,6 +249,8 @@ class DatabaseCommand(DatabaseSettings):
             return refused(str(e), as_json=self.as_json)
 
     async def _run(self) -> int:
+        if self.database_url is None and (dsn := dsn_of_running(self.data_dir)) is not None:
+            return await self.work(dsn)  # a market that runs can be looked at
         async with database(self) as dsn:
             return await self.work(dsn)
 

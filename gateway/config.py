@@ -96,6 +96,7 @@ class Settings(DatabaseSettings):
     pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")
     day_trades_max: int = Field(default=50_000, ge=0, description="trades read at start for the 24-hour statistics")
     query_timeout_s: float = Field(default=10.0, gt=0, description="the longest that a reading query may take, seconds")
+    drain_timeout_s: float = Field(default=10.0, ge=0, description="commands under way at a stop may take, seconds")
     shutdown_timeout_s: float = Field(default=5.0, ge=0, description="requests under way at a stop may take, seconds")
 
     @field_validator("time_zone")

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BACKLOG = 1_024
+POSTGRES_POLL_S = 0.5
 ACTOR = "serve"  # who the commands and the key of the first start are recorded under
 ADMIN_SCOPES = frozenset({Scope.READ, Scope.TRANSFER, Scope.ADMIN})
 
@@ -64,21 +65,43 @@ class Running:
 
 @asynccontextmanager
 async def database(settings: DatabaseSettings) -> AsyncIterator[str]:
-    """The DSN of the market's database, started for the time being if it is a private one. Raises StartError."""
+    """The DSN of the market's database, started for the time being if it is a private one.
+
+    Raises StartError, also in the middle of the body if the private one ends by itself.
+    """
     try:
-        if (dsn := settings.external_dsn()) is not None:
-            yield dsn
-        else:
-            async with EmbeddedPostgres(settings.data_dir) as embedded:
-                yield embedded.dsn
-    except EmbeddedPostgresError as e:
+        dsn = settings.external_dsn()
+    except OSError as e:
+        raise StartError(f"the password can't be read: {e}") from e
+    if dsn is not None:
+        yield dsn
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        await embedded.__aenter__()
+    except (EmbeddedPostgresError, OSError) as e:
         raise StartError(str(e)) from e
+    watch = asyncio.create_task(_end_of(embedded))
+    try:
+        async with _beside(watch, "PostgreSQL"):
+            yield embedded.dsn
+    finally:
+        watch.cancel()
+        await embedded.__aexit__(None, None, None)
+
+
+async def _end_of(embedded: EmbeddedPostgres) -> None:
+    while embedded.running:  # noqa: ASYNC110  the end of a process is no event
+        await asyncio.sleep(POSTGRES_POLL_S)
+    raise RuntimeError("its main process ended")
 
 
 @asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[Running]:
     """Run the service as long as the context lasts. Raises StartError, also when the engine fails in mid-life."""
     if settings.ready_file is not None:
+        if not settings.ready_file.parent.is_dir():
+            raise StartError(f"there is no folder for the ready file {settings.ready_file}")
         settings.ready_file.unlink(missing_ok=True)  # of a run that was killed: nobody must take it for ours
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(_bound(settings.host, settings.port))
@@ -100,7 +123,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
         keys = KeyRing(pool, clock=time.time_ns)
         await _reached(keys.load())
         app = build_app(settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns)
-        await stack.enter_async_context(_running(engine))
+        await stack.enter_async_context(_running(engine, settings.drain_timeout_s))
         await _genesis(engine, settings)
         admin_key = await _admin_key(keys)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
@@ -146,37 +169,44 @@ async def _serve_forever(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _running(engine: Engine) -> AsyncIterator[None]:
-    """Run the engine beside the body; drain it at the end. If it ends by itself, the body ends with StartError."""
+async def _beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
+    """The body ends with StartError if the task, which is to outlive it, fails before."""
     body = asyncio.current_task()
     assert body is not None
 
     def end_body(_: object) -> None:
         body.cancel()
 
+    task.add_done_callback(end_body)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("ended_by_itself what=%s", what, exc_info=error)
+            raise StartError(f"{what} stopped: {error}") from error
+        raise
+    finally:
+        task.remove_done_callback(end_body)
+
+
+@asynccontextmanager
+async def _running(engine: Engine, drain_timeout_s: float) -> AsyncIterator[None]:
+    """Run the engine beside the body, and drain it at the end; one that can't be drained is cancelled."""
     task = asyncio.create_task(engine.run(), name="engine")
     online = asyncio.create_task(engine.online())
     try:
         await asyncio.wait({task, online}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            await _reached(_outcome(task))
-        task.add_done_callback(end_body)
-        yield
-    except asyncio.CancelledError:
-        if task.done() and (error := task.exception()) is not None:
-            log.critical("engine_failed", exc_info=error)
-            raise StartError(f"the engine stopped: {error}") from error
-        raise
+            await _reached(task)
+        async with _beside(task, "the engine"):
+            yield
     finally:
-        task.remove_done_callback(end_body)
         online.cancel()
         engine.stop()
-        with suppress(Exception):  # told above, or by whoever is waiting for it
+        await asyncio.wait({task}, timeout=drain_timeout_s)
+        task.cancel()
+        with suppress(Exception, asyncio.CancelledError):  # told above, or by whoever waits for it
             await task
-
-
-async def _outcome(task: "asyncio.Task[None]") -> None:
-    task.result()
 
 
 async def _reached(work: Awaitable[T], dsn: str | None = None) -> T:
@@ -200,15 +230,11 @@ async def _pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         command_timeout=settings.query_timeout_s,
         server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},
     )
-    await _reached(_opened(pool), dsn)
+    await _reached(pool, dsn)
     try:
         yield pool
     finally:
         await pool.close()
-
-
-async def _opened(pool: asyncpg.Pool) -> None:
-    await pool
 
 
 async def _genesis(engine: Engine, settings: Settings) -> None:

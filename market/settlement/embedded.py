@@ -90,7 +90,7 @@ class EmbeddedPostgres:
         """Address of the server's own database `postgres`, for asyncpg and libpq; valid while it runs."""
         if self._socket_dir is None:
             raise EmbeddedPostgresError("PostgreSQL is not started")
-        return f"postgresql://{SUPERUSER}@/postgres?host={quote(str(self._socket_dir), safe='')}"
+        return _dsn(self._socket_dir)
 
     @property
     def pid(self) -> int:
@@ -167,6 +167,23 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def dsn_of_running(data_dir: Path) -> str | None:
+    """Return the address of the server that another process runs in `data_dir`, None if there is none."""
+    try:
+        with (data_dir / "postgres.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        _, socket_dir, *_ = [*(data_dir / "postgres.lock").read_text().split("\n"), "", ""]
+        return _dsn(socket_dir) if socket_dir else None
+    return None
+
+
+def _dsn(socket_dir: Path | str) -> str:
+    return f"postgresql://{SUPERUSER}@/postgres?host={quote(str(socket_dir), safe='')}"
 
 
 class _FolderLock:

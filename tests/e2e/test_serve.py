@@ -1,5 +1,7 @@
 """`debt-market serve` as outside programs meet it: ready file, signals, restarts, errors at start."""
 
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -8,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.client import ApiError, ApiKey, Client
@@ -111,8 +114,25 @@ def test_a_database_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_a_market_that_runs_can_be_checked(folder: Path) -> None:
+    with running_service(folder) as service:
+        for command in ("check", "replay"):
+            done = debt_market(command, "--data-dir", str(folder / "data"))
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert service.stop() == 0
+
+
+def test_the_service_ends_when_its_postgres_does(folder: Path) -> None:
+    with running_service(folder) as service:
+        os.kill(int((folder / "data" / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        assert service.process.wait(60) == 1
+        assert service.log.read_text().splitlines()[-1] == "debt-market: PostgreSQL stopped: its main process ended"
+    with running_service(folder) as again:
+        assert again.stop() == 0
+
+
 async def test_it_runs_on_an_external_database(database: str, tmp_path: Path) -> None:
-    """Two services on one database: the second waits for the lease, then says who holds it."""
+    """Two services on one database: the second waits for the lease and says who holds it, or takes it over."""
     ready_file = tmp_path / "ready.json"
     command = [*COMMAND, "serve", "--database-url", database, "--port", "0"]
     process = subprocess.Popen(
@@ -127,12 +147,29 @@ async def test_it_runs_on_an_external_database(database: str, tmp_path: Path) ->
         second = debt_market(*command[len(COMMAND) :], "--lease-wait-s", "0.2")
         assert second.returncode == 1
         assert f":{process.pid}" in second.stderr.splitlines()[-1]
-        process.terminate()
-        assert process.wait(60) == 0
+        ready = json.loads(ready_file.read_text())
+        ready_file.unlink()
+        third = subprocess.Popen(
+            [*command, "--ready-file", str(ready_file), "--lease-wait-s", "0.2", "--takeover"], env=environment()
+        )
+        try:
+            while not ready_file.exists():
+                assert third.poll() is None
+                await asyncio.sleep(0.02)
+            async with Client(json.loads(ready_file.read_text())["url"]) as client:
+                assert (await client.get("/v1/status"))["epoch"] == 2
+            async with Client(ready["url"], ApiKey(**ready["admin_key"])) as client:
+                with pytest.raises((ApiError, aiohttp.ClientError)):
+                    await client.post("/v1/admin/accounts", {"account_id": "A1", "kind": "investor"})
+            assert process.wait(60) == 1
+            third.terminate()
+            assert third.wait(60) == 0
+        finally:
+            third.kill()
+            third.wait()
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
 
 
 async def test_day_roll_moves_the_business_date(folder: Path) -> None:
