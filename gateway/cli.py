@@ -152,7 +152,12 @@ class ImportLoans(ClientSettings):
                 summary = run_async(self._import(defaults, found))
         except (importing.FileRefused, importing.ImportStopped) as e:
             return refused(str(e), as_json=self.as_json)
-        self._print(summary)
+        if self.as_json:
+            print_json(summary.as_json())
+        else:
+            print(f"{self.file.name}{' (dry run)' if self.dry_run else ''}: {summary.as_text()}")
+            for refusal in summary.refusals:
+                print(f"line {refusal.line}: {refusal.reason}", file=sys.stderr)
         return REFUSED if summary.refusals else DONE
 
     async def _import(self, defaults: Defaults, found: importing.Survey) -> importing.Summary:
@@ -178,28 +183,6 @@ class ImportLoans(ClientSettings):
             concurrency=self.concurrency,
             on_row=lambda: progress.advance(bar),
         )
-
-    def _print(self, summary: importing.Summary) -> None:
-        if self.as_json:
-            print_json(summary.as_json())
-            return
-        print(f"{self.file.name}: {summary.format}, {summary.rows:,} rows" + (" (dry run)" if self.dry_run else ""))
-        for name in ("imported", "present"):
-            print(f"  {name:<24}{getattr(summary, name):>14,}")
-        print(f"  {'refused':<24}{len(summary.refusals):>14,}")
-        for title, counts in (("as the source says", summary.by_source_status), ("status here", summary.by_status)):
-            print(f"{title}:")
-            for word, count in counts.most_common():
-                print(f"  {word:<52}{count:>8,}")
-        for currency in sorted(summary.original_principal):
-            print(f"{currency}:")
-            for title, sums in (
-                ("original", summary.original_principal),
-                ("outstanding", summary.outstanding_principal),
-            ):
-                print(f"  {title + ' principal':<24}{sums[currency] / 100:>20,.2f}")
-        for refusal in summary.refusals:
-            print(f"line {refusal.line}: {refusal.reason}", file=sys.stderr)
 
 
 class DayRoll(ClientSettings):

@@ -83,6 +83,23 @@ class Summary:
             "refusals": [{"line": refusal.line, "reason": refusal.reason} for refusal in self.refusals],
         }
 
+    def as_text(self) -> str:
+        """The same for people, without the refusals."""
+        lines = [f"{self.format}, {self.rows:,} rows"]
+        outcomes = {"imported": self.imported, "present": self.present, "refused": len(self.refusals)}
+        for title, counts in (
+            ("", outcomes),
+            ("as the source says", dict(self.by_source_status.most_common())),
+            ("status here", dict(self.by_status.most_common())),
+        ):
+            lines += [f"{title}:"] if title else []
+            lines += [f"  {word:<52}{count:>20,}" for word, count in counts.items()]
+        for currency in sorted(self.original_principal):
+            sums = {"original": self.original_principal[currency], "outstanding": self.outstanding_principal[currency]}
+            lines.append(f"{currency}:")
+            lines += [f"  {title + ' principal':<52}{grouped(amount):>20}" for title, amount in sums.items()]
+        return "\n".join(lines)
+
 
 @dataclass(slots=True)
 class Survey:
@@ -227,6 +244,11 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise FileRefused(f"{path.name}: {e}") from e
     except (OSError, EOFError, zlib.error) as e:
         raise FileRefused(f"{path.name} can't be read: {e}") from e
+
+
+def grouped(amount: int) -> str:
+    """Return minor units with two decimals and thousands set apart, exactly."""
+    return f"{amount // 100:,}.{amount % 100:02}"
 
 
 def _only(sums: dict[str, int]) -> str | None:
