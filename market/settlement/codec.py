@@ -43,6 +43,8 @@ def _plain(value: Any) -> Any:
     cls: Any = type(value)
     names, optional = _names_of(cls)  # raises TypeError for anything but a dataclass
     pairs = zip(names, values_of(cls)(value), strict=True)
+    if not optional:
+        return dict(pairs)
     return {name: v for name, v in pairs if v is not None or name not in optional}
 
 

@@ -4,7 +4,9 @@ Accounts and loans come in the order in which they were registered, so that the 
 before it would have.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -36,7 +38,15 @@ from market.events import (
     OrderState,
 )
 from market.ids import Face, Minor, Seq, TradeId
-from market.orderbook.order import CancelReason, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.orderbook.order import (
+    CancelReason,
+    ExecType,
+    OrderStatus,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 from market.settlement.codec import loads
 from market.settlement.journal import CUSTODY, ISSUE
 from market.venue.rulebook import Rulebook
@@ -55,8 +65,7 @@ CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FR
 CASH = "SELECT account_id, currency, total FROM market.cash_balance WHERE account_id <> $1"
 CLAIMS = "SELECT account_id, loan_id, face AS total, cost, realised FROM market.position WHERE account_id <> $1"
 FIRST_ANSWERS = """
-    SELECT order_id, account_id, client_order_id, accepted_digest AS digest, accepted_status AS order_status,
-           accepted_filled AS filled, accepted_reason AS cancel_reason
+    SELECT order_id, account_id, client_order_id, accepted_digest, accepted_status, accepted_filled, accepted_reason
     FROM market.orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
 """
 OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM market.orders WHERE is_open"
@@ -74,19 +83,33 @@ _ORDER_WORDS = {
     "stp": _words(SelfTradePrevention),
     "status": _words(OrderStatus),
     "cancel_reason": _words(CancelReason),
+    "exec_type": _words(ExecType),
 }
-_REASON = _ORDER_WORDS["cancel_reason"]
+
+
+def _setter(name: str) -> Callable[[OrderState, Any], None]:
+    """Return what fills one slot of an OrderState under construction, from the column of that name."""
+    put: Callable[[OrderState, Any], None] = getattr(OrderState, name).__set__
+    word = _ORDER_WORDS.get(name)
+    return put if word is None else lambda order, value: put(order, word(value))
+
+
+_ORDER_SETTERS = [_setter(field.name) for field in fields(OrderState)]
+_STATUS, _REASON = _ORDER_WORDS["status"], _ORDER_WORDS["cancel_reason"]
 
 _WORDS_IN_TERMS = {"repayment_method", "day_count", "claim_type", "guarantee", "documents"}
 _PLAIN_TERMS = [field.name for field in fields(LoanTerms) if field.name not in _WORDS_IN_TERMS]
 
 
 def order_state(row: asyncpg.Record) -> OrderState:
-    """Return the order of a row that has at least ORDER_COLUMNS, by these names and no others."""
-    values = dict(row)
-    for name, word in _ORDER_WORDS.items():
-        values[name] = word(values[name])
-    return OrderState(**values)
+    """Return the order of a row that begins with ORDER_COLUMNS.
+
+    About 4 us, for a hundred thousand rest: OrderState(**row) takes 20, most of it to call frozen setters by name.
+    """
+    order = object.__new__(OrderState)
+    for put, value in zip(_ORDER_SETTERS, row.values(), strict=False):
+        put(order, value)
+    return order
 
 
 def _market(row: asyncpg.Record) -> MarketChanged:
@@ -98,8 +121,16 @@ def _account(row: asyncpg.Record) -> AccountChanged:
 
 
 def _first_answer(row: asyncpg.Record) -> OrderAccepted:
-    words = {"order_status": OrderStatus(row["order_status"]), "cancel_reason": _REASON(row["cancel_reason"])}
-    return OrderAccepted(**{**row, **words})
+    order_id, account_id, client_order_id, digest, status, filled, reason = row
+    return OrderAccepted(
+        order_id=order_id,
+        account_id=account_id,
+        client_order_id=client_order_id,
+        digest=digest,
+        order_status=_STATUS(status),
+        filled=filled,
+        cancel_reason=_REASON(reason),
+    )
 
 
 def loan_changed(row: asyncpg.Record) -> LoanChanged:
@@ -137,6 +168,26 @@ def _rulebook(text: str) -> Rulebook:
 
 async def recover(connection: asyncpg.Connection) -> Venue:
     """Rebuild the venue. The caller's transaction must be REPEATABLE READ: all tables as of one commit."""
+    with _collector_at_rest():
+        events = await _snapshot(connection)
+        seq = Seq(await connection.fetchval("SELECT seq FROM market.lease"))
+        last_trade_id = TradeId(await connection.fetchval("SELECT coalesce(max(trade_id), 0) FROM market.trade"))
+        return Venue.restore(seq, events, last_trade_id=last_trade_id)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing of a rebuild is garbage until its end, and looking for it takes longer than the rebuild."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
     events: list[Event] = []
     for query, arguments, event_of in (
         (MARKET, (), _market),
@@ -149,6 +200,4 @@ async def recover(connection: asyncpg.Connection) -> Venue:
         (OPEN_ORDERS, (), lambda row: OpenOrder(order=order_state(row))),
     ):
         events.extend(map(event_of, await connection.fetch(query, *arguments)))
-    seq = Seq(await connection.fetchval("SELECT seq FROM market.lease"))
-    last_trade_id = TradeId(await connection.fetchval("SELECT coalesce(max(trade_id), 0) FROM market.trade"))
-    return Venue.restore(seq, events, last_trade_id=last_trade_id)
+    return events

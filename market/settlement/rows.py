@@ -6,6 +6,7 @@ among the rows: the database adds up the postings by itself and compares with th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from market.claims.loan import Guarantee, LoanTerms
@@ -27,6 +28,7 @@ from market.events import (
 from market.orderbook.order import FINAL_STATUSES
 from market.settlement.codec import dumps, values_of
 from market.settlement.log import chain, encode
+from market.venue.rulebook import Rulebook
 
 Row = tuple[Any, ...]
 
@@ -149,10 +151,15 @@ def _account_row(a: AccountChanged, seq: int) -> Row:
     return (a.account_id, a.kind, a.name, a.owner_group, a.risk_class, a.frozen, a.digest, seq)
 
 
+@lru_cache(maxsize=256)
+def _rulebook_text(rulebook: Rulebook) -> str:
+    return dumps(rulebook)  # a loan is written after each new last price, its rulebook hardly ever differs
+
+
 def _loan_row(loan: LoanChanged, seq: int) -> Row:
     """Return the terms column by column, the guarantee's fields in its place, then the state that moves."""
     terms = list(_terms_values(loan.terms))
     terms[_DOCUMENTS_AT] = dumps(loan.terms.documents)
     terms[_GUARANTEE_AT : _GUARANTEE_AT + 1] = values_of(Guarantee)(loan.terms.guarantee)
-    state = (loan.status, loan.outstanding, loan.issued, loan.paid, loan.halt_reason, dumps(loan.rulebook))
+    state = (loan.status, loan.outstanding, loan.issued, loan.paid, loan.halt_reason, _rulebook_text(loan.rulebook))
     return (*terms, *state, loan.last_price, loan.digest, seq)
