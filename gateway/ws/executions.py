@@ -13,9 +13,9 @@ from gateway.views import Views
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.errors import InvariantViolation
-from market.events import ExecType, Executed, ExecutionRow, OrderState
+from market.events import Executed, ExecutionRow, OrderState
 from market.ids import AccountId, Nanos, Seq
-from market.orderbook.order import OrderStatus
+from market.orderbook.order import ExecType, OrderStatus
 
 CHANNEL = "executions"
 MESSAGES_PER_READ = 500
@@ -56,13 +56,12 @@ class ExecutionsFeed:
         return self._views.account(self._account_id).exec_seq
 
     def executed(self, event: Executed, engine_seq: Seq, at: Nanos) -> None:
-        """Send a message that was just committed to all who have its predecessor."""
+        """Send a message that was just committed. Every reader has its predecessor: that is what joining means."""
         if self.readers:
             message = update(event, engine_seq, at)
-            for reader, position in self.readers.items():
-                if position == event.sequence - 1:
-                    reader.send(message)
-                    self.readers[reader] = event.sequence
+            for reader in self.readers:
+                reader.send(message)
+                self.readers[reader] = event.sequence
 
     def left_behind(self) -> dict[Outbox, int]:
         """Take off and return the readers that a rebuild left without messages: they must join again."""

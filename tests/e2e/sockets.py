@@ -56,15 +56,14 @@ class Socket:
             if wanted(message):
                 self._unread.remove(message)
                 return message
-        while True:
-            message = await self.frame()
-            if wanted(message):
-                return message
-            self._unread.append(message)
+        async with asyncio.timeout(PATIENCE_S):  # heartbeats would keep a wait for each frame alive for ever
+            while not wanted(message := await self.frame()):
+                self._unread.append(message)
+        return message
 
     async def frame(self) -> Json:
         """Return the next frame from the wire. Raises ConnectionError when the connection has ended."""
-        message = await asyncio.wait_for(self.connection.receive(), PATIENCE_S)
+        message = await self.connection.receive(PATIENCE_S)
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise ConnectionError(f"{message.type.name} {self.connection.close_code}")
         found: Json = json.loads(message.data)
@@ -157,8 +156,9 @@ class RawSocket:
                 raise ConnectionError(f"closed {int.from_bytes(payload[:2])}")
 
     async def until(self, wanted: Callable[[Json], bool]) -> Json:
-        while not wanted(message := await self.message()):
-            pass
+        async with asyncio.timeout(PATIENCE_S):
+            while not wanted(message := await self.message()):
+                pass
         return message
 
     async def rest(self) -> tuple[list[Json], int]:
@@ -181,7 +181,8 @@ class RawSocket:
         self.writer.transport.abort()
 
     async def _read(self, size: int) -> bytes:
-        return await asyncio.wait_for(self.reader.readexactly(size), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.readexactly(size)
 
 
 class BookReader:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 
 from gateway.ws.outbox import OutboxLimits
 from gateway.ws.session import SocketLimits
+from market.commands import OrderAck
 from market.errors import MarketError
-from tests.builders import buy, sell
+from market.ids import OrderId
+from tests.builders import buy, cancel, sell
 from tests.e2e.sockets import BookReader, Json, RawSocket, connected, login_params
 from tests.e2e.stack import Stack, running_stack
 
@@ -24,12 +27,19 @@ SMALL = SocketLimits(
 
 
 async def make_noise(stack: Stack, commands: int, seed: int = 1) -> None:
-    """Change the book of L1 again and again."""
+    """Change the asks of L1 again and again, and leave about twenty orders."""
     rng = random.Random(seed)
-    for _ in range(0, commands, 20):
-        await asyncio.gather(
-            *(stack.do(sell("ORIG", 9_900 + rng.randint(0, 40), 1_00)) for _ in range(20)), return_exceptions=True
-        )
+    placed: deque[OrderId] = deque()
+
+    async def place() -> None:
+        ack = await stack.do(sell("ORIG", 9_900 + rng.randint(0, 400), 1_00))
+        assert isinstance(ack, OrderAck)
+        placed.append(ack.order_id)
+
+    for _ in range(0, commands, 40):
+        await asyncio.gather(*(place() for _ in range(20)))
+        leaving = [placed.popleft() for _ in range(len(placed) - 20)]
+        await asyncio.gather(*(stack.do(cancel("ORIG", order_id)) for order_id in leaving))
 
 
 async def subscribed(stack: Stack, channel: str, **params: Any) -> RawSocket:
@@ -41,14 +51,14 @@ async def subscribed(stack: Stack, channel: str, **params: Any) -> RawSocket:
 
 async def test_a_slow_reader_gets_merged_books_without_a_gap(database: str) -> None:
     async with running_stack(database, limits=SMALL) as stack:
-        slow = await subscribed(stack, "book", symbol=[L1], depth=100)
+        slow = await subscribed(stack, "book", symbol=[L1], depth=25)
         slow_ticker = await subscribed(stack, "ticker", symbol=[L1])
-        await make_noise(stack, 3_000)
+        await make_noise(stack, 4_000)
         sessions = list(stack.hub.sessions)
         assert all(session.outbox.backlog < 64 << 10 for session in sessions)
         assert any(session.outbox.congested for session in sessions)
-        book = BookReader(100)
-        truth = stack.views.loan_of_symbol(L1).book.view(100)
+        book = BookReader(25)
+        truth = stack.views.loan_of_symbol(L1).book.view(25)
         while book.seq < truth.snapshot().seq:
             book.take(await slow.until(lambda m: m.get("channel") == "book"))
         assert book.conflated > 0
@@ -283,3 +293,13 @@ async def test_metrics_are_exposed(stack: Stack) -> None:
         assert line in text
     for name in ("market_batch_commands", "market_commit_seconds", "market_ack_seconds", "gateway_feed_lag_seconds"):
         assert f"{name}_count" in text
+
+
+async def test_the_echo_for_conformance_suites(stack: Stack) -> None:
+    raw = await RawSocket.open(stack.ws_url.replace("/ws/v2", "/ws/echo"), receive_buffer=1 << 20)
+    raw.send(b"hello")
+    raw.send(b"\x00\xff", opcode=0x82)
+    raw.send(b"p", opcode=0x89)
+    assert [await raw.frame() for _ in range(3)] == [(1, b"hello"), (2, b"\x00\xff"), (10, b"p")]
+    raw.send(b"\x03\xee", opcode=0x88)
+    assert await raw.close_code() == 1002

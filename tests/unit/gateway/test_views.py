@@ -129,6 +129,8 @@ def test_depth_views_move_once_per_batch() -> None:
     [(loan, [delta])] = committed.views.book_deltas
     assert (loan.loan_id, delta.prev_seq, delta.seq) == ("L1", first.seq, first.seq + 1)
     assert delta.asks == [(9_800, 500_00)]
+    committed.do(SetMode(mode=Mode.POST_ONLY))
+    assert committed.views.book_deltas == []
 
 
 def test_a_loan_is_restated_when_more_than_its_last_price_changes() -> None:
