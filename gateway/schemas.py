@@ -23,11 +23,11 @@ from gateway.wire import (
 from gateway.ws.rows import best_row, level_rows
 from market.claims.accrual import share
 from market.claims.schedule import Instalment
-from market.events import CashChanged, ClaimChanged, ExecType, ExecutionRow, Fill, OrderState, Traded
+from market.events import CashChanged, ClaimChanged, ExecutionRow, Fill, OrderState, Traded
 from market.ids import AccountId, Face, Minor, PriceBp
 from market.money import div_half_up
 from market.orderbook.depth import Depth
-from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
+from market.orderbook.order import FINAL_STATUSES, OrderType, Side
 from market.venue.rulebook import FeeRule, Rulebook
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ def execution_row(row: ExecutionRow, *, engine_seq: int, at: int) -> Row:
 
 def order_object(order: OrderState, *, engine_seq: int, updated_at: int) -> Row:
     """Return an order as it is after its last change: that change's execution row, the order's own words, its times."""
-    last = ExecutionRow(exec_id=order.exec_id, exec_type=_last_exec_type(order), order=order)
+    last = ExecutionRow(exec_id=order.exec_id, exec_type=order.exec_type, order=order)
     return {
         **execution_row(last, engine_seq=engine_seq, at=updated_at),
         "loan_id": order.loan_id,
@@ -105,21 +105,6 @@ def _fill_fields(fill: Fill, currency: str) -> Row:
         "ytm": ppm_or_none(fill.ytm_ppm),
         "liquidity_ind": "m" if fill.is_maker else "t",
     }
-
-
-def _last_exec_type(order: OrderState) -> ExecType:
-    """Return what the order's last execution must have been, as far as its state tells."""
-    match order.status:
-        case OrderStatus.NEW:
-            return ExecType.NEW if order.version == 1 else ExecType.AMENDED
-        case OrderStatus.PARTIALLY_FILLED | OrderStatus.FILLED:
-            return ExecType.TRADE
-        case OrderStatus.CANCELED:
-            return ExecType.CANCELED
-        case OrderStatus.EXPIRED:
-            return ExecType.EXPIRED
-        case OrderStatus.SUSPENDED:
-            return ExecType.SUSPENDED
 
 
 def own_trade(trade: Traded, account_id: AccountId, *, engine_seq: int, at: int) -> Row:

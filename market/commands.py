@@ -75,7 +75,7 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterLoan:
-    """issued_face goes to the originator's account; 0 for a finished loan or one that is registered ahead of its claims."""
+    """issued_face goes to the originator's account; 0 for a finished loan, or one registered ahead of its claims."""
 
     terms: LoanTerms
     issued_face: Face

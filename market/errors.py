@@ -1,6 +1,6 @@
 """Refusals: one class each, directly under MarketError. A refused command left no trace.
 
-The gateway holds the only table from these classes to codes and statuses; a test walks the classes so that none is missed.
+The gateway holds the only table from these classes to codes and statuses; a test walks the classes.
 """
 
 
@@ -11,8 +11,8 @@ class InvariantViolation(Exception):
 class MarketError(Exception):
     """A command that can't be done.
 
-    field: the request's field at fault, in the wire's words, if one is.  details: what a client may act on (have, need, rule, ...);
-    integers are minor units of cash or face, and the gateway renders them.
+    field: the request's field at fault, in the wire's words, if one is.  details: what a client may act on (have, need,
+    rule, ...); integers are minor units of cash or face, and the gateway renders them.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, **details: int | str | None) -> None:

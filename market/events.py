@@ -1,29 +1,26 @@
 """Facts: what happened, as frozen values. Settlement writes them, the gateway shows them; neither reads the venue.
 
-State events carry absolute values (the new total, the whole order), so the last one wins and a reader can join at any time
-from `Venue.snapshot()`, which describes the whole state in the same events.
+State events carry absolute values (the new total, the whole order), so the last one wins and a reader can join at any
+time from `Venue.snapshot()`, which describes the whole state in the same events.
 """
 
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 
 from market.claims.loan import LoanStatus, LoanTerms
 from market.commands import AccountKind, Command, Mode, Result
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq, TradeId
-from market.orderbook.order import CancelReason, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.orderbook.order import (
+    CancelReason,
+    ExecType,
+    OrderStatus,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 from market.settlement.journal import JournalEntry
 from market.venue.rulebook import Rulebook
-
-
-class ExecType(StrEnum):
-    NEW = "new"
-    TRADE = "trade"
-    AMENDED = "amended"
-    RESTATED = "restated"
-    CANCELED = "canceled"
-    EXPIRED = "expired"
-    SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +69,7 @@ class OrderState:
     priority: int
     created_at: Nanos
     exec_id: str  # of its last execution row
+    exec_type: ExecType  # of that row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +183,7 @@ class CashChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimChanged:
-    """cost: clean amount paid for what is held (average cost).  realised: result of what was sold, both in minor units."""
+    """cost: clean amount paid for what is held (average cost).  realised: result of what was sold. Minor units."""
 
     account_id: AccountId
     loan_id: LoanId

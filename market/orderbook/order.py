@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from market.orderbook.level import Level
 
 
+EPOCH = Nanos(0)
+
+
 class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"
@@ -58,6 +61,16 @@ class OrderStatus(StrEnum):
 FINAL_STATUSES = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED})
 
 
+class ExecType(StrEnum):
+    NEW = "new"
+    TRADE = "trade"
+    AMENDED = "amended"
+    RESTATED = "restated"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+
+
 class CancelReason(StrEnum):
     USER = "user"
     COD = "cod"
@@ -82,7 +95,7 @@ class Order:
     """One order from acceptance to its final state.
 
     Invariant while open: quantity == filled + leaves; 0 < shown <= leaves when it rests.
-    priority: ever-growing number given when the order joins the back of a queue; orders of one price stand in its order.
+    priority: ever-growing number given when the order joins the back of a queue; a level stands in its order.
     shown: what a reader of the book sees of it; equals leaves unless display_quantity makes it an iceberg.
     hold: what is reserved for it, cash (minor units, buy) or original face (sell).
     """
@@ -97,6 +110,7 @@ class Order:
         "cum_cost",
         "display_quantity",
         "exec_id",
+        "exec_type",
         "expire_at",
         "filled",
         "hold",
@@ -148,7 +162,7 @@ class Order:
         cancel_on_reschedule: bool = False,
         session: str | None = None,
         tag: str | None = None,
-        created_at: Nanos = Nanos(0),
+        created_at: Nanos = EPOCH,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -180,6 +194,7 @@ class Order:
         self.priority = priority
         self.hold = 0
         self.exec_id = ""  # of its last execution row
+        self.exec_type = ExecType.NEW  # of that row
         self.created_at = created_at
         self.level: Level | None = None  # the book's own links: None unless it rests
         self.prev: Order | None = None

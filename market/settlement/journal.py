@@ -1,7 +1,7 @@
 """Double entry: signed legs that sum to zero per asset, or no entry at all.
 
-Two ledger accounts stand outside the market, with negative totals: CUSTODY mirrors the cash that the custodian holds for all
-accounts, ISSUE mirrors the face that was issued. So Σ cash of a currency == −CUSTODY and Σ positions of a loan == −ISSUE.
+Two ledger accounts stand outside the market, with negative totals: CUSTODY mirrors the cash that the custodian holds
+for all accounts, ISSUE the face that was issued. So Σ cash of a currency == −CUSTODY, Σ positions of a loan == −ISSUE.
 """
 
 from collections import defaultdict

@@ -36,10 +36,10 @@ from market.errors import (
     NotEligible,
     RuleViolation,
 )
-from market.events import CustodyMoved, ExecType
+from market.events import CustodyMoved
 from market.ids import Face
 from market.orderbook.book import OrderBook
-from market.orderbook.order import CancelReason, OrderStatus, Side, TimeInForce
+from market.orderbook.order import CancelReason, ExecType, OrderStatus, Side, TimeInForce
 from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, Unit
 from market.venue import trading
 from market.venue.amounts import principal_of

@@ -15,7 +15,6 @@ from market.events import (
     CashChanged,
     ClaimChanged,
     Event,
-    ExecType,
     Executed,
     ExecutionRow,
     Fill,
@@ -25,7 +24,7 @@ from market.events import (
     Posted,
 )
 from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, Seq
-from market.orderbook.order import CancelReason, Order
+from market.orderbook.order import CancelReason, ExecType, Order
 from market.settlement.journal import EntryKind, JournalEntry, Posting
 from market.venue.state import Account, Loan, State
 
@@ -54,7 +53,7 @@ class Changes:
     def execution(
         self, order: Order, exec_type: ExecType, *, fill: Fill | None = None, reason: CancelReason | None = None
     ) -> None:
-        order.exec_id = f"E{self.seq}-{next(self._exec_ids)}"
+        order.exec_id, order.exec_type = f"E{self.seq}-{next(self._exec_ids)}", exec_type
         state = order_state(order, self.state.loans[order.loan_id].terms.currency, reason)
         row = ExecutionRow(exec_id=order.exec_id, exec_type=exec_type, order=state, fill=fill)
         is_trade = fill is not None
@@ -190,4 +189,5 @@ def order_state(order: Order, currency: Currency, reason: CancelReason | None = 
         priority=order.priority,
         created_at=order.created_at,
         exec_id=order.exec_id,
+        exec_type=order.exec_type,
     )

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from market.events import ExecType
 from market.ids import OrderId
-from market.orderbook.order import CancelReason, Order, OrderStatus, Side
+from market.orderbook.order import CancelReason, ExecType, Order, OrderStatus, Side
 from market.venue.amounts import hold_of
 from market.venue.changes import Changes
 from market.venue.state import Account, Loan, State

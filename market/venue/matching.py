@@ -5,10 +5,10 @@ whoever asked can still refuse. A fill trades at the maker's price.
 """
 
 from market.errors import InsufficientFunds
-from market.events import ExecType, Fill, Traded
+from market.events import Fill, Traded
 from market.ids import Face, Minor, OrderId, TradeId
 from market.orderbook.book import MatchPlan, StepKind, Stopped, Verdict
-from market.orderbook.order import IMMEDIATE, CancelReason, Order, OrderStatus, Side
+from market.orderbook.order import IMMEDIATE, CancelReason, ExecType, Order, OrderStatus, Side
 from market.settlement.journal import EntryKind
 from market.venue.amounts import FillCost, fill_cost, hold_of
 from market.venue.changes import Changes

@@ -18,11 +18,12 @@ from market.errors import (
     UnknownOrder,
     VersionMismatch,
 )
-from market.events import ExecType, OrderAccepted
+from market.events import OrderAccepted
 from market.ids import Face, OrderId, PriceBp
 from market.orderbook.book import MatchPlan
 from market.orderbook.order import (
     CancelReason,
+    ExecType,
     Order,
     OrderStatus,
     OrderType,

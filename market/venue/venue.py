@@ -266,5 +266,5 @@ def _order(state: OrderState) -> Order:
     order.leaves, order.filled, order.shown = state.leaves, state.filled, state.shown
     order.cum_cost, order.turnover = state.cum_cost, state.turnover
     order.hold, order.status = state.hold, state.status
-    order.version, order.exec_id = state.version, state.exec_id
+    order.version, order.exec_id, order.exec_type = state.version, state.exec_id, state.exec_type
     return order

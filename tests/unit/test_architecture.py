@@ -16,8 +16,8 @@ CORE = [
 ]
 SHELL = {ROOT / "market" / "engine.py"}
 IMPURE = {
-    "aiohttp", "asyncio", "asyncpg", "gateway", "http", "logging", "os", "pathlib", "prometheus_client", "random", "redis",
-    "secrets", "socket", "subprocess", "sys", "threading", "time", "uuid", "uvloop",
+    "aiohttp", "asyncio", "asyncpg", "gateway", "http", "logging", "os", "pathlib", "prometheus_client", "random",
+    "redis", "secrets", "socket", "subprocess", "sys", "threading", "time", "uuid", "uvloop",
 }  # fmt: skip
 # What a part may import of our own; its own folder is always allowed. journal.py is core though it lies in settlement/.
 INWARD = {

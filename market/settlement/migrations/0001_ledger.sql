@@ -198,6 +198,7 @@ CREATE TABLE market.orders (
     priority             bigint NOT NULL,
     created_at           bigint NOT NULL,
     exec_id              text NOT NULL,
+    exec_type            text NOT NULL,
     is_open              boolean NOT NULL,  -- a column of its own: an index on status would make every fill move the row
     engine_seq           bigint NOT NULL,   -- of the command that last changed the order, and its time
     updated_at           bigint NOT NULL,
@@ -558,11 +559,11 @@ BEGIN
         INSERT INTO market.orders AS o SELECT * FROM unnest(p_orders)
             ON CONFLICT (order_id) DO UPDATE SET
                 (expire_at, price, quantity, filled, leaves, shown, cum_cost, turnover, hold, min_quantity, display_quantity,
-                 session, tag, status, cancel_reason, version, priority, exec_id, is_open, engine_seq, updated_at) =
+                 session, tag, status, cancel_reason, version, priority, exec_id, exec_type, is_open, engine_seq, updated_at) =
                 (excluded.expire_at, excluded.price, excluded.quantity, excluded.filled, excluded.leaves, excluded.shown,
                  excluded.cum_cost, excluded.turnover, excluded.hold, excluded.min_quantity, excluded.display_quantity,
                  excluded.session, excluded.tag, excluded.status, excluded.cancel_reason, excluded.version, excluded.priority,
-                 excluded.exec_id, excluded.is_open, excluded.engine_seq, excluded.updated_at);
+                 excluded.exec_id, excluded.exec_type, excluded.is_open, excluded.engine_seq, excluded.updated_at);
     END IF;
     IF cardinality(p_holds) > 0 THEN
         UPDATE market.orders o SET hold = h.hold FROM unnest(p_holds) h WHERE o.order_id = h.order_id;

@@ -18,9 +18,17 @@ from market.commands import (
     RollDay,
     SetMode,
 )
-from market.events import CashChanged, ExecType, Executed, OrderState, Posted, Traded
+from market.events import CashChanged, Executed, OrderState, Posted, Traded
 from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp
-from market.orderbook.order import CancelReason, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.orderbook.order import (
+    CancelReason,
+    ExecType,
+    OrderStatus,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Applied, Venue
 from tests.builders import LOAN, Market, amend, buy, cancel, register, sell
