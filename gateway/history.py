@@ -12,7 +12,7 @@ import asyncpg
 from market.commands import AmendOrder, CancelOrder
 from market.errors import MarketError, OrderClosed, UnknownOrder
 from market.events import ExecutionRow, OrderState, Traded
-from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq
+from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.settlement.codec import load_rows
 from market.settlement.recovery import ORDER_COLUMNS, order_state
@@ -161,6 +161,15 @@ class History:
             "WHERE at >= $1 ORDER BY trade_id",
             since,
             limit,
+        )
+        return [_stored_trade(record) for record in records]
+
+    async def trades_between(self, *, after: TradeId, until_seq: Seq) -> list[StoredTrade]:
+        """Return the trades behind `after` that commands up to `until_seq` made, oldest first."""
+        records = await self._pool.fetch(
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE trade_id > $1 AND seq <= $2 ORDER BY trade_id",
+            after,
+            until_seq,
         )
         return [_stored_trade(record) for record in records]
 

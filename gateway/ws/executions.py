@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.history import StoredTrade
 from gateway.schemas import execution_row
 from gateway.views import Views
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.errors import InvariantViolation
 from market.events import Executed, ExecutionRow, OrderState
-from market.ids import AccountId, Nanos, Seq
+from market.ids import AccountId, Nanos, Seq, TradeId
 from market.orderbook.order import ExecType, OrderStatus
 
 CHANNEL = "executions"
@@ -40,6 +41,9 @@ class History(Protocol):
 
     async def last_fills(self, account_id: AccountId, *, until: int, limit: int) -> Sequence[CommittedExecution]:
         """Return the last messages of trades with sequence <= until, in order, at most `limit` of them."""
+
+    async def trades_between(self, *, after: TradeId, until_seq: Seq) -> Sequence[StoredTrade]:
+        """Return the trades behind `after` that commands up to `until_seq` made, oldest first."""
 
 
 class ExecutionsFeed:

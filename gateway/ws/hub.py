@@ -29,7 +29,7 @@ from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.commands import Mode
 from market.events import CashChanged, ClaimChanged, Event, Executed, LogEntry, MarketChanged, Traded
-from market.ids import AccountId, LoanId, Nanos, Seq
+from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._at = Nanos(0)
         self._mode = Mode.OPEN
+        self._last_trade = TradeId(0)  # that was told
         # What this batch touched.
         self._tickers: dict[LoanId, None] = {}
         self._balances: dict[AccountId, set[str]] = {}
@@ -131,10 +132,10 @@ class Hub:
     # What the engine tells
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        """A new epoch: every state is told anew, and who missed executions reads them from the database."""
+        """A new epoch: every state is told anew, executions and trades that were missed come from the database."""
         self._mode = self.views.mode
         self._forget_batch()
-        self._guard(self._restart)
+        self._guard(self._restart, seq)
 
     def on_entry(self, entry: LogEntry) -> None:
         self._at = entry.at
@@ -158,6 +159,7 @@ class Hub:
                     if (executions := self._executions.get(event.account_id)) is not None:
                         executions.executed(event, entry.seq, entry.at)
                 case Traded():
+                    self._last_trade = event.trade_id
                     trades.setdefault(event.loan_id, []).append(event)
                 case CashChanged():
                     self._balances.setdefault(event.account_id, set()).add(event.currency)
@@ -167,9 +169,11 @@ class Hub:
                     self._market_changed()
         for loan_id, traded in trades.items():
             self._tickers[loan_id] = None
-            feed = self._feeds.get(("trade", loan_id, 0))
-            if isinstance(feed, TradeFeed):
-                feed.traded(traded, entry.at)
+            self._tell_trades(loan_id, traded, entry.at)
+
+    def _tell_trades(self, loan_id: LoanId, trades: Sequence[Traded], at: Nanos) -> None:
+        if isinstance(feed := self._feeds.get(("trade", loan_id, 0)), TradeFeed):
+            feed.traded(trades, at)
 
     def _tell_batch(self) -> None:
         feeds = self._feeds
@@ -214,14 +218,23 @@ class Hub:
         for session in self.sessions:
             session.outbox.send(message, excused=True)
 
-    def _restart(self) -> None:
+    def _restart(self, seq: Seq) -> None:
         self.tell_status()
+        if self._last_trade:
+            self.spawn(self._tell_missed_trades(self._last_trade, seq))
         for feed in self._feeds.values():
             if isinstance(feed, StateFeed):
                 feed.restart()
         for executions in self._executions.values():
             for reader, position in executions.left_behind().items():
                 self.spawn(self._rejoin(executions, reader, position))
+
+    async def _tell_missed_trades(self, after: TradeId, until_seq: Seq) -> None:
+        """Tell trades whose commit was in doubt. No new one overtakes them: a rebuilt market first takes only cancels."""
+        for missed in await self._history.trades_between(after=after, until_seq=until_seq):
+            self._last_trade = max(self._last_trade, missed.trade.trade_id)
+            self.views.add_past_trades([(missed.at, missed.trade)])
+            self._tell_trades(missed.trade.loan_id, [missed.trade], missed.at)
 
     async def _rejoin(self, executions: ExecutionsFeed, reader: Outbox, position: int) -> None:
         """Send what a rebuild brought to light. A reader that can't be told is cut off: it resumes by its number."""
