@@ -230,7 +230,7 @@ class Hub:
                 self.spawn(self._rejoin(executions, reader, position))
 
     async def _tell_missed_trades(self, after: TradeId, until_seq: Seq) -> None:
-        """Tell trades whose commit was in doubt. No new one overtakes them: a rebuilt market first takes only cancels."""
+        """Tell trades whose commit was in doubt. None overtakes them: a rebuilt market first takes only cancels."""
         for missed in await self._history.trades_between(after=after, until_seq=until_seq):
             self._last_trade = max(self._last_trade, missed.trade.trade_id)
             self.views.add_past_trades([(missed.at, missed.trade)])
