@@ -8,8 +8,9 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import asyncpg
 
@@ -38,15 +39,7 @@ from market.events import (
     OrderState,
 )
 from market.ids import Face, Minor, Seq, TradeId
-from market.orderbook.order import (
-    CancelReason,
-    ExecType,
-    OrderStatus,
-    OrderType,
-    SelfTradePrevention,
-    Side,
-    TimeInForce,
-)
+from market.orderbook.order import CancelReason, OrderStatus
 from market.settlement.codec import loads
 from market.settlement.journal import CUSTODY, ISSUE
 from market.venue.rulebook import Rulebook
@@ -71,31 +64,24 @@ FIRST_ANSWERS = """
 OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM market.orders WHERE is_open"
 
 
-def _words(enum: type[Any]) -> Callable[[str | None], Any]:
+def _words(enum: type[StrEnum]) -> Callable[[str | None], Any]:
     """Return what turns a column's text into its enum: a dict, since a call of the enum costs ten times as much."""
-    return {None: None, **{member.value: member for member in enum}}.__getitem__
+    words: dict[str | None, Any] = {None: None, **{member.value: member for member in enum}}
+    return words.__getitem__
 
 
-_ORDER_WORDS = {
-    "side": _words(Side),
-    "order_type": _words(OrderType),
-    "time_in_force": _words(TimeInForce),
-    "stp": _words(SelfTradePrevention),
-    "status": _words(OrderStatus),
-    "cancel_reason": _words(CancelReason),
-    "exec_type": _words(ExecType),
-}
-
-
-def _setter(name: str) -> Callable[[OrderState, Any], None]:
+def _setter(name: str, hint: Any) -> Callable[[OrderState, Any], None]:
     """Return what fills one slot of an OrderState under construction, from the column of that name."""
     put: Callable[[OrderState, Any], None] = getattr(OrderState, name).__set__
-    word = _ORDER_WORDS.get(name)
-    return put if word is None else lambda order, value: put(order, word(value))
+    for kind in (hint, *get_args(hint)):
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            word = _words(kind)
+            return lambda order, value: put(order, word(value))
+    return put
 
 
-_ORDER_SETTERS = [_setter(field.name) for field in fields(OrderState)]
-_STATUS, _REASON = _ORDER_WORDS["status"], _ORDER_WORDS["cancel_reason"]
+_ORDER_SETTERS = [_setter(name, hint) for name, hint in get_type_hints(OrderState).items()]
+_STATUS, _REASON = _words(OrderStatus), _words(CancelReason)
 
 _WORDS_IN_TERMS = {"repayment_method", "day_count", "claim_type", "guarantee", "documents"}
 _PLAIN_TERMS = [field.name for field in fields(LoanTerms) if field.name not in _WORDS_IN_TERMS]
