@@ -1,8 +1,8 @@
 """Who is asking, and may he: API keys, request signatures, socket logins, tokens, scopes.
 
 Keys live in the database and, all of them, in memory; a change is durable before it is known here. A request's
-signature is good once: it is remembered for as long as its timestamp is inside the window, and what was signed before
-this process began is refused, so that a restart forgets nothing.
+signature is good once (replays.py), and what was signed before this process began is refused, so that a restart forgets
+nothing.
 """
 
 import base64
@@ -26,16 +26,15 @@ from gateway.errors import (
     AuthTimestamp,
     RateLimited,
 )
+from gateway.replays import WINDOW, LocalReplays, Replays
 from gateway.requests import NewApiKey, Scope
 from gateway.wire import SECOND, time_or_none, time_text
-from market.errors import Busy, InvalidArguments
+from market.errors import InvalidArguments
 from market.ids import AccountId, Nanos
 
-WINDOW = 5 * SECOND
 TOKEN_LIFE = 15 * 60 * SECOND
 MILLISECOND_DIGITS = 13
 TIMESTAMP_DIGITS_MAX = 18
-SIGNATURES_MAX = 1_000_000  # remembered at most: 100,000 signed requests a second
 TOKENS_MAX = 1_000  # alive at once, per account
 KEYS_MAX = 1_000  # alive at once, per account
 SECRET_BYTES = 48  # a multiple of three: base64 without padding
@@ -116,13 +115,14 @@ def _equal(expected: str, given: str) -> bool:
 
 
 class KeyRing:
-    """All live keys, and every way to prove that one holds one."""
+    """All live keys, and every way to prove that one holds one. replays: where used signatures are remembered."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, clock: Clock) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, clock: Clock, replays: Replays | None = None) -> None:
         self._pool = pool
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
-        self._replays = ReplayGuard(since=Nanos(clock()))
+        self._began = Nanos(clock())
+        self._replays = LocalReplays() if replays is None else replays
         self._tokens = Tokens()
 
     async def load(self) -> None:
@@ -130,7 +130,7 @@ class KeyRing:
         records = await self._pool.fetch("SELECT * FROM market.api_key WHERE revoked_at IS NULL")
         self._keys = {record["key"]: _api_key(record) for record in records}
 
-    def of_request(
+    async def of_request(
         self, *, headers: Mapping[str, str], method: str, path: str, body: bytes, peer: str | None
     ) -> Principal:
         """Return who signed a REST request. path: with its query, as sent."""
@@ -140,7 +140,7 @@ class KeyRing:
         secret = principal.api_key.secret
         if not _equal(rest_signature(secret, timestamp=timestamp, method=method, path=path, body=body), given):
             raise AuthInvalidSignature("the signature does not match")
-        self._replays.use(given, now=self._clock())
+        await self._replays.use(given, now=self._clock())
         return principal
 
     def of_login(self, *, key: str, signature: str, connection_id: str, challenge: str, peer: str | None) -> Principal:
@@ -241,31 +241,8 @@ class KeyRing:
             raise AuthTimestamp("X-API-Timestamp must be microseconds since 1970")
         signed_at = Nanos(int(text) * (1_000_000 if len(text) == MILLISECOND_DIGITS else 1_000))
         now = self._clock()
-        if abs(signed_at - now) > WINDOW or signed_at < self._replays.since:
+        if abs(signed_at - now) > WINDOW or signed_at < self._began:
             raise AuthTimestamp(skew_ms=(signed_at - now) // 1_000_000)
-
-
-class ReplayGuard:
-    """The signatures used within the window. since: when it began to watch; nothing older may be accepted."""
-
-    def __init__(self, *, since: Nanos) -> None:
-        self.since = since
-        self._seen: set[str] = set()
-        self._order: deque[tuple[int, str]] = deque()  # (when it was used, signature)
-
-    def use(self, signature: str, *, now: int) -> None:
-        """Raises AuthInvalidSignature if it was used before, Busy if there are too many to remember.
-
-        A signature is dropped when it would be too old even if it had been signed a whole window ahead of its use.
-        """
-        while self._order and self._order[0][0] < now - 2 * WINDOW:
-            self._seen.discard(self._order.popleft()[1])
-        if signature in self._seen:
-            raise AuthInvalidSignature("this signature was used before")
-        if len(self._seen) >= SIGNATURES_MAX:
-            raise Busy("too many signed requests")
-        self._seen.add(signature)
-        self._order.append((now, signature))
 
 
 class Tokens:

@@ -93,6 +93,10 @@ class Settings(DatabaseSettings):
     lease_wait_s: float = Field(default=5.0, ge=0, description="wait at start for another engine to end, seconds")
     takeover: bool = Field(default=False, description="end the session of another engine that does not give way")
     reconnect_s: float = Field(default=30.0, gt=0, description="try to reach PostgreSQL for so long, seconds")
+    redis_url: str | None = Field(
+        None, repr=False, description="Redis where several gateways remember used signatures: redis://host:6379/0"
+    )
+    redis_timeout_s: float = Field(1.0, gt=0, description="the longest that Redis may take to answer, seconds")
     pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")
     day_trades_max: int = Field(default=50_000, ge=0, description="trades read at start for the 24-hour statistics")
     query_timeout_s: float = Field(default=10.0, gt=0, description="the longest that a reading query may take, seconds")

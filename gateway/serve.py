@@ -23,12 +23,15 @@ from typing import TypeVar
 
 import asyncpg
 from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway.app import build_app
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
 from gateway.config import DatabaseSettings, Settings
 from gateway.metrics import Metrics
+from gateway.replays import LocalReplays, Replays, SharedReplays
 from gateway.requests import NewApiKey, Scope
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
@@ -120,7 +123,8 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
             metrics=metrics,
         )
         pool = await stack.enter_async_context(_pool(dsn, settings))
-        keys = KeyRing(pool, clock=time.time_ns)
+        replays = await stack.enter_async_context(_replays(settings))
+        keys = KeyRing(pool, clock=time.time_ns, replays=replays)
         await _reached(keys.load())
         app = build_app(settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns)
         await stack.enter_async_context(_running(engine, settings.drain_timeout_s))
@@ -235,6 +239,21 @@ async def _pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         yield pool
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def _replays(settings: Settings) -> AsyncIterator[Replays]:
+    """Where used signatures are remembered: in Redis if there is one, which must answer at the start."""
+    if settings.redis_url is None:
+        yield LocalReplays()
+        return
+    timeout_s = settings.redis_timeout_s
+    async with Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s) as redis:
+        try:
+            await redis.ping()
+        except (RedisError, OSError) as e:
+            raise StartError(f"Redis can't be used: {e}") from e
+        yield SharedReplays(redis)
 
 
 async def _genesis(engine: Engine, settings: Settings) -> None:

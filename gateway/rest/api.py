@@ -235,17 +235,17 @@ def add_routes(app: web.Application, api: Api, routes: Collection[Route]) -> Non
 def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         data = await request.read()
-        holder = _authenticated(api, route, request, data)
+        holder = await _authenticated(api, route, request, data)
         body = _read_body(request, data)
         return await route.handler(Call(api, request, holder, Query(list(request.query.items()), route.params), body))
 
     return serve
 
 
-def _authenticated(api: Api, route: Route, request: web.Request, data: bytes) -> Principal | None:
+async def _authenticated(api: Api, route: Route, request: web.Request, data: bytes) -> Principal | None:
     if route.access is Access.PUBLIC:
         return None
-    principal = api.keys.of_request(
+    principal = await api.keys.of_request(
         headers=request.headers, method=request.method, path=request.raw_path, body=data, peer=request.remote
     )
     principal.require(Scope(route.access))

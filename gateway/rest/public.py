@@ -5,7 +5,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gateway.audit import audit
-from gateway.auth import TOKEN_LIFE, WINDOW
+from gateway.auth import TOKEN_LIFE
+from gateway.replays import WINDOW
 from gateway.requests import QUANTITY_MAX
 from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Route, reply
 from gateway.schemas import fee_object
