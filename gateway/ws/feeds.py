@@ -70,9 +70,9 @@ class StateFeed(Feed):
 
     def restart(self) -> None:
         """Tell every reader the whole state anew, after a rebuild."""
-        message = self.snapshot()
-        for reader in self.readers:
-            reader.replace(self, message)
+        for message in self.snapshots():
+            for reader in self.readers:
+                reader.replace(self, message)
 
 
 class LoanFeed(StateFeed):
