@@ -216,6 +216,23 @@ async def test_a_session_that_ends_in_the_middle_leaves_doubt_that_resolve_ends(
         assert (await store.recover()).state_hash() == market.venue.state_hash()
 
 
+async def test_a_statement_that_an_operator_cancels_did_not_happen_and_may_be_tried_again(database: str) -> None:
+    entries = traded_market().take()
+    async with opened(database) as store:
+        blocker = await asyncpg.connect(database)
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE market.execution")
+            committing = asyncio.ensure_future(store.commit(entries))
+            await _until_waiting(blocker, store)
+            await blocker.execute("SELECT pg_cancel_backend($1)", store._server_pid)
+            with pytest.raises(NotCommitted) as refusal:
+                await committing
+        await blocker.close()
+        assert not refusal.value.permanent
+        await store.commit(entries)
+        assert (await store.recover()).seq == entries[-1].seq
+
+
 async def test_resolve_waits_for_a_commit_that_still_runs(database: str) -> None:
     """Told to resolve while the old transaction is held up: it ends that session first, and the answer is final."""
     entries = traded_market().take()
