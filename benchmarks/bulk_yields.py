@@ -1,6 +1,6 @@
 """Re-yield a whole board: 100,000 loans at once against the scalar function, loan by loan.
 
-    python benchmarks/bulk_yields.py [--loans 100000] [--seed 1]
+    python benchmarks/bulk_yields.py [--loans 100000] [--seed 1] [--smoke]
 
 The claim: under one second for 100,000 loans. The scalar loop is timed over every 20th loan and scaled up.
 """
@@ -47,7 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loans", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--smoke", action="store_true", help="a few loans: only to see that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.loans = 2_000
     rng = random.Random(options.seed)
     all_terms = [random_terms(rng, number) for number in range(options.loans)]
     flows = [[flow for flow in remaining_flows(schedule_of(terms), TODAY) if flow[0] > 1] for terms in all_terms]

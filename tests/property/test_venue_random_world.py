@@ -1,9 +1,8 @@
 """Random commands against the whole venue: conservation after each, no trace of refusals, snapshots and replays agree.
 
-DEBT_MARKET_WORLD_COMMANDS sets how many commands one seed runs (default 3,000); a failure names seed and step.
+A failure names seed and step; tests/soak.py runs more.
 """
 
-import os
 import random
 from datetime import timedelta
 from typing import Any
@@ -32,7 +31,7 @@ from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Venue
 from tests.builders import Market, amend, buy, cancel, open_account, register, sell
 
-COMMANDS = int(os.environ.get("DEBT_MARKET_WORLD_COMMANDS", "3000"))
+COMMANDS = 3_000  # of one seed; tests/soak.py runs more
 ACCOUNTS = [f"A{i}" for i in range(6)]
 LOANS = ["L1", "L2", "L3"]
 FEES = Rulebook(
@@ -143,12 +142,17 @@ class World:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_world_conserves_everything(seed: int) -> None:
+    run_world(seed, COMMANDS)
+
+
+def run_world(seed: int, commands: int) -> int:
+    """Run `commands` random ones and check everything after each; return how many trades there were."""
     world = World(seed)
     market, log = world.market, []
     start = market.venue.snapshot(), market.venue.seq, market.venue.state.last_trade_id
     sequences = {account_id: a.exec_seq for account_id, a in market.venue.state.accounts.items()}
     refusals = 0
-    for step in range(COMMANDS):
+    for step in range(commands):
         command = world.command()
         checked = step % 10 == 0
         before = market.venue.state_hash() if checked else b""
@@ -172,8 +176,8 @@ def test_random_world_conserves_everything(seed: int) -> None:
         except Exception as violation:
             raise AssertionError(f"seed {seed} step {step}: {command}") from violation
     venue = market.venue
-    assert refusals < COMMANDS * 0.7
-    assert venue.state.last_trade_id > start[2] + COMMANDS // 20
+    assert refusals < commands * 0.7
+    assert venue.state.last_trade_id > start[2] + commands // 20
 
     restored = Venue.restore(venue.seq, venue.snapshot(), last_trade_id=venue.state.last_trade_id)
     assert restored.state_hash() == venue.state_hash(), f"seed {seed}: a snapshot does not restore the state"
@@ -183,6 +187,7 @@ def test_random_world_conserves_everything(seed: int) -> None:
     for seq, at, command in log:
         replayed.apply(Seq(seq), at, command)
     assert replayed.state_hash() == venue.state_hash(), f"seed {seed}: the log does not replay to the same state"
+    return venue.state.last_trade_id
 
 
 def test_a_restored_venue_goes_on_exactly_like_the_one_it_was_taken_from() -> None:

@@ -1,11 +1,8 @@
-"""Kill the engine, cut its link: the campaigns behind the fault tests, with counts as arguments.
+"""Kill the engine, cut its link: the campaigns behind the fault tests; tests/soak.py runs long ones.
 
-usage: python -m tests.integration.faults.campaign [--kills 100] [--awaits 60] [--cuts 200] [--seed 1]
-
-Each fault is followed by a full verification (witness.py). Prints a line per campaign; the first violation ends it.
+Each fault is followed by a full verification (witness.py). Prints a line per fault; the first violation ends it.
 """
 
-import argparse
 import asyncio
 import contextlib
 import random
@@ -194,18 +191,10 @@ def socket_of(dsn: str) -> Path:
     return Path(folder[0]) / ".s.PGSQL.5432"
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def run_campaigns(*, kills: int, awaits: int, cuts: int, seed: int) -> None:
+    """Run them on a private server of their own."""
     with tempfile.TemporaryDirectory(prefix="dm-") as folder, running_server(Path(folder)) as server:
-        if arguments.cuts:
-            await cut_campaign(server, cuts=arguments.cuts, seed=arguments.seed)
-        if arguments.kills or arguments.awaits:
-            await kill_campaign(server, kills=arguments.kills, awaits=arguments.awaits, seed=arguments.seed)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
-    parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
-    parser.add_argument("--cuts", type=int, default=200, help="links cut after the n-th message")
-    parser.add_argument("--seed", type=int, default=1)
-    asyncio.run(main(parser.parse_args()))
+        if cuts:
+            await cut_campaign(server, cuts=cuts, seed=seed)
+        if kills or awaits:
+            await kill_campaign(server, kills=kills, awaits=awaits, seed=seed)

@@ -1,4 +1,4 @@
-"""Short runs of the fault campaigns; the long ones are `python -m tests.integration.faults.campaign`."""
+"""Short runs of the fault campaigns; the long ones are in tests/soak.py."""
 
 from tests.integration.faults.campaign import cut_campaign, kill_campaign
 from tests.postgres import DatabaseServer

@@ -1,0 +1,37 @@
+"""The long runs behind what the product promises, with counts as arguments.
+
+usage: python -m tests.soak [--operations 1000000] [--commands 100000] [--kills 100] [--awaits 60] [--cuts 200]
+
+The book against its plain reference, the whole venue under random commands, and an engine that is killed and cut off.
+The first difference ends it with a message that names seed and step. A count of 0 leaves a run out. The test suite runs
+a short version of each.
+"""
+
+import argparse
+import asyncio
+
+from tests.integration.faults import campaign
+from tests.property import book_vs_reference
+from tests.property.test_venue_random_world import run_world
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=1_000_000, help="of the order book against its reference")
+    parser.add_argument("--commands", type=int, default=100_000, help="of the venue's random world")
+    parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
+    parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
+    parser.add_argument("--cuts", type=int, default=200, help="links cut after the n-th message")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.operations:
+        book_vs_reference.main(["--operations", str(arguments.operations), "--seed", str(arguments.seed)])
+    if arguments.commands:
+        trades = run_world(arguments.seed, arguments.commands)
+        print(f"venue: {arguments.commands} random commands, {trades} trades, every sum conserved after each")
+    counts = {name: getattr(arguments, name) for name in ("kills", "awaits", "cuts", "seed")}
+    asyncio.run(campaign.run_campaigns(**counts))
+
+
+if __name__ == "__main__":
+    main()
