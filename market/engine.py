@@ -45,6 +45,7 @@ class Store(Protocol):
     """Where batches become durable. One implementation: settlement/writer.py on PostgreSQL."""
 
     epoch: int
+    on_lost: Callable[[], None]  # called when the session ends by itself: an idle engine must notice too
 
     async def open(self) -> None:
         """Take the lease (advisory lock, then raise the epoch). Raises LeaseLost if another engine lives."""
@@ -139,6 +140,7 @@ class Engine:
         metrics: EngineMetrics | None = None,
     ) -> None:
         self._store = store
+        store.on_lost = self._lose_session
         self._clock = clock
         self._inbox_max = inbox_max
         self._batch_max = batch_max
@@ -154,6 +156,7 @@ class Engine:
         self._committing: list[Outcome] = []
         self._commit: asyncio.Task[None] | None = None
         self._stopping = False
+        self._session_lost = False
         self._reopens_at = 0
         self._last_at = Nanos(0)
         self.phase = Phase.STARTING
@@ -238,6 +241,8 @@ class Engine:
             if self._commit is not None and self._commit.done():
                 commit, self._commit = self._commit, None
                 commit.result()  # raises what the commit raised
+            if self._session_lost and self._commit is None:
+                raise Doubtful("the session with the ledger ended")
             if len(self._applied) < self._batch_max:
                 self._apply_inbox(self._batch_max - len(self._applied))
             if self._commit is None and self._applied:
@@ -247,6 +252,10 @@ class Engine:
             if self._stopping and not self._inbox and self._commit is None:
                 return
             await self._sleep()
+
+    def _lose_session(self) -> None:
+        self._session_lost = True
+        self._wake.set()
 
     async def _sleep(self) -> None:
         """Until a command arrives, a commit ends or an order expires."""
@@ -347,6 +356,7 @@ class Engine:
         log.error("settlement_failed error=%s detail=%s", type(error).__name__, error)
         self.phase = Phase.RECOVERING
         self._online.clear()
+        self._session_lost = False
         behind = [outcome.request for outcome in self._applied]
         self._applied = []
         self._tell_all(self._not_executed(), [*behind, *self._take_inbox()])

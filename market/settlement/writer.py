@@ -11,7 +11,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import asyncpg
@@ -92,6 +92,7 @@ class PostgresStore:
         reconnect_s: float = 30.0,
     ) -> None:
         self.epoch = 0
+        self.on_lost: Callable[[], None] = lambda: None
         self._dsn = dsn
         self._holder = f"{holder or this_process()} {secrets.token_hex(4)}"
         self._wait_s = wait_s
@@ -141,9 +142,9 @@ class PostgresStore:
         Raises LeaseLost if another engine raised the epoch meanwhile, OSError or Doubtful if the server can't be
         reached now: ask again. An answer that was lost on the way does no harm, for the lease knows its holder.
         """
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
         await self._settle_running()
         with _lost_session_is_doubtful():
             connection = await self._connect()
@@ -215,14 +216,21 @@ class PostgresStore:
             pause_s = min(pause_s * 2, 1.0)
 
     async def _take_lock(self, connection: asyncpg.Connection, *, takeover: bool) -> None:
-        deadline = asyncio.get_running_loop().time() + self._wait_s
+        """Wait for the lock; where another engine keeps it, give up or, in a takeover, end it.
+
+        A takeover raises the epoch before it ends the other's session, which could else reconnect and be first again.
+        """
+        deadline, is_taking = asyncio.get_running_loop().time() + self._wait_s, False
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, ENGINE_LOCK):
             if asyncio.get_running_loop().time() >= deadline:
-                holder = await connection.fetchval("SELECT holder FROM market.lease")
-                if holder == self._holder:
-                    raise Doubtful("our own last session has not ended yet")
-                if not takeover:
-                    raise LeaseLost(f"another engine holds the lease: {holder}")
+                if not is_taking:
+                    holder = await connection.fetchval("SELECT holder FROM market.lease")
+                    if holder == self._holder:
+                        raise Doubtful("our own last session has not ended yet")
+                    if not takeover:
+                        raise LeaseLost(f"another engine holds the lease: {holder}")
+                    await connection.fetchrow(RAISE_EPOCH, self._holder, False)
+                    is_taking = True
                 await self._end_sessions(connection)
                 deadline += self._wait_s
             await asyncio.sleep(LOCK_POLL_S)
@@ -242,6 +250,12 @@ class PostgresStore:
         self.epoch, self._seq, self._head = lease["epoch"], Seq(lease["seq"]), lease["log_head"]
         self._statement = await connection.prepare(COMMIT_BATCH)
         self._connection, self._server_pid = connection, connection.get_server_pid()
+        connection.add_termination_listener(self._ended)
+
+    def _ended(self, connection: asyncpg.Connection) -> None:
+        """Tell of a session that ended by itself; one that we gave up is no longer ours by then."""
+        if connection is self._connection:
+            self.on_lost()
 
 
 def _meaning_of(e: asyncpg.PostgresError, connection: asyncpg.Connection) -> Exception:

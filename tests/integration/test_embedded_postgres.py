@@ -279,6 +279,8 @@ def test_roots_server_is_not_root_and_has_the_least_capabilities(mode: int, capa
             assert ask(postgres.dsn, "SELECT 42") == 42
     assert "0" not in status["Uid"].split()
     assert "0" not in status["Gid"].split()
+    if any(not parent.stat().st_mode & 0o001 for parent in Path(sys.prefix).parents):
+        capabilities = 1 << 2  # the programs themselves lie below a folder of root only
     assert int(status["CapPrm"], 16) == int(status["CapAmb"], 16) == capabilities
 
 

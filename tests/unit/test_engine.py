@@ -31,6 +31,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.on_lost: Callable[[], None] = lambda: None
         self.log: list[LogEntry] = []
         self.batches: list[int] = []
         self.gate = asyncio.Event()
@@ -318,6 +319,15 @@ async def test_stopping_finishes_what_is_in_the_inbox_and_takes_no_more() -> Non
             engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("late"))
     assert len(ear.told("x")) == 20
     assert len(store.log) == 26
+
+
+async def test_an_idle_engine_notices_that_its_session_ended() -> None:
+    store = MemoryStore()
+    async with running(store) as (engine, ear):
+        store.on_lost()
+        await until(lambda: ear.tape[-1] == ("snapshot", 2, 6))
+        await engine.online()
+        assert (await engine.submit(buy("BUYER", 9_700, 1_00), actor="t")).seq == 7
 
 
 async def test_a_lost_lease_stops_the_engine_for_good() -> None:
