@@ -157,7 +157,7 @@ async def test_it_runs_on_an_external_database(database: str, tmp_path: Path) ->
                 assert third.poll() is None
                 await asyncio.sleep(0.02)
             async with Client(json.loads(ready_file.read_text())["url"]) as client:
-                assert (await client.get("/v1/status"))["epoch"] == 2
+                assert (await client.get("/v1/status"))["epoch"] > 1
             async with Client(ready["url"], ApiKey(**ready["admin_key"])) as client:
                 with pytest.raises((ApiError, aiohttp.ClientError)):
                     await client.post("/v1/admin/accounts", {"account_id": "A1", "kind": "investor"})
