@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 
 from market.claims.loan import LoanStatus, LoanTerms
+from market.claims.servicing import ServicingEvent
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
 
@@ -99,6 +100,14 @@ class HaltLoan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLoan:
+    """What a servicer reports, in order; all of it or nothing. Each event's id makes it idempotent."""
+
+    events: tuple[ServicingEvent, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetMode:
     mode: Mode
     reason: str | None = None
@@ -182,6 +191,7 @@ Command = (
     | RegisterLoan
     | IssueFace
     | HaltLoan
+    | ServiceLoan
     | SetMode
     | RollDay
     | PlaceOrder
@@ -218,10 +228,17 @@ class CountAck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServicingAck:
+    """The answer to ServiceLoan. duplicates: of each event, whether it had been booked before."""
+
+    duplicates: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The answer to every other command. duplicate: it had been done before, nothing changed."""
 
     duplicate: bool = False
 
 
-Result = OrderAck | CountAck | Done
+Result = OrderAck | CountAck | ServicingAck | Done

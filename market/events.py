@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from market.claims.loan import LoanStatus, LoanTerms
+from market.claims.schedule import Schedule
+from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Command, Mode, Result
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq, TradeId
 from market.orderbook.order import (
@@ -227,6 +229,37 @@ class LoanChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanged:
+    """What a loan's borrower owes, once servicing has touched it; before that it follows from the loan's terms."""
+
+    loan_id: LoanId
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serviced:
+    """A servicing event as it was booked; amounts are of the whole loan, in minor units.
+
+    capitalised: unpaid interest that a new schedule made principal.  distributed: cash that reached the accounts here.
+    outstanding, status: of the loan after it.  digest: of the event's content.
+    """
+
+    event_id: str
+    loan_id: LoanId
+    type: ServicingType
+    value_date: date
+    currency: Currency
+    interest: Minor
+    principal: Minor
+    costs: Minor
+    capitalised: Minor
+    distributed: Minor
+    outstanding: Minor
+    status: LoanStatus
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketChanged:
     mode: Mode
     business_date: date
@@ -245,6 +278,8 @@ Event = (
     | BookChanged
     | AccountChanged
     | LoanChanged
+    | ScheduleChanged
+    | Serviced
     | MarketChanged
 )
 

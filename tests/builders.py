@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 from market.claims.loan import LoanTerms, RepaymentMethod
+from market.claims.servicing import ServicingEvent, ServicingType
 from market.commands import (
     AccountKind,
     AmendOrder,
@@ -14,6 +15,7 @@ from market.commands import (
     OpenMarket,
     PlaceOrder,
     RegisterLoan,
+    ServiceLoan,
 )
 from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
 from market.orderbook.order import Side
@@ -72,6 +74,20 @@ def amend(account_id: str, order_id: int, **changed: Any) -> AmendOrder:
 
 def cancel(account_id: str, order_id: int) -> CancelOrder:
     return CancelOrder(account_id=AccountId(account_id), order_id=order_id)  # type: ignore[arg-type]
+
+
+def servicing(kind: str, on: date, amount: int | None = None, **given: Any) -> ServicingEvent:
+    """An event of LOAN, unless loan_id says otherwise; its id is made of what it says, unless event_id is given."""
+    loan_id = LoanId(given.pop("loan_id", LOAN))
+    event_id = given.pop("event_id", f"{loan_id}-{kind}-{on}-{amount}")
+    paid = None if amount is None else Minor(amount)
+    return ServicingEvent(
+        event_id=event_id, loan_id=loan_id, type=ServicingType(kind), value_date=on, amount=paid, **given
+    )
+
+
+def service(*events: ServicingEvent) -> ServiceLoan:
+    return ServiceLoan(events=events)
 
 
 def _order(account_id: str, side: Side, price: int | None, quantity: int, changed: dict[str, Any]) -> PlaceOrder:

@@ -25,7 +25,7 @@ from gateway.schemas import order_object
 from gateway.wire import minor_text, order_id_text
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
-from market.commands import AmendOrder, CancelOrder, Command, CountAck, Done, OrderAck, Result
+from market.commands import AmendOrder, CancelOrder, Command, CountAck, Done, OrderAck, Result, ServicingAck
 from market.engine import Answer
 from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
@@ -248,6 +248,8 @@ def result_of(result: Result) -> dict[str, Any]:
             return ack_row(result)
         case CountAck():
             return {"count": result.count, "quotes": 0}
+        case ServicingAck():
+            return {"duplicates": list(result.duplicates)}
         case Done():
             return {"duplicate": result.duplicate}
 

@@ -8,7 +8,7 @@ Rules, for a period of m months and a balance B:
 - bullet 到期还本付息 pays once: principal and simple interest round_half_up(P x annual rate x term/12).
 Invariants: balances never rise, the last is 0, payment == interest + principal in every row. An instalment rounded to
 whole minor units can clear a very small loan early: the rows that would be empty are left out.
-Left out: what was really paid and when (venue/), accrued interest between due dates (accrual.py).
+Left out: how a payment is applied to the rows (servicing.py), accrued interest between due dates (accrual.py).
 """
 
 from calendar import monthrange
@@ -26,8 +26,21 @@ _YEAR = 12 * PPM  # annual rate in ppm x months / _YEAR is the rate of that many
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """What was paid of an instalment so far, in minor units. on: value date of the last payment."""
+
+    interest: Minor
+    principal: Minor
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
 class Instalment:
-    """One due payment of the whole loan, in minor units. n counts from 1; balance is what is left after it."""
+    """One due payment of the whole loan, in minor units. n counts from 1; balance is what is left after it.
+
+    Amounts of an open row are what it still owes, those of a paid row what was paid; so accrued interest and remaining
+    flows follow from open rows alone.  received: None if nothing was paid here, or it was before registration.
+    """
 
     n: int
     due_date: date
@@ -35,19 +48,24 @@ class Instalment:
     interest: Minor
     principal: Minor
     balance: Minor
+    received: Received | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All instalments of a loan, oldest first. The first `paid` of them are settled; interest runs from `start`."""
+    """All instalments of a loan, oldest first. The first `paid` of them are settled; interest runs from `start`.
+
+    version: 0 while it follows from the terms, then the number of times that the loan was rescheduled.
+    """
 
     rows: tuple[Instalment, ...]
     paid: int
     start: date
+    version: int = 0
 
     def period_start(self, index: int) -> date:
-        """Return the first day on which row `index` (from 0) accrues: the due date before it, or `start`."""
-        return self.rows[index - 1].due_date if index else self.start
+        """Return the first day on which row `index` (from 0) accrues: the due date before it, not before `start`."""
+        return max(self.rows[index - 1].due_date, self.start) if index else self.start
 
 
 def schedule_of(terms: LoanTerms) -> Schedule:

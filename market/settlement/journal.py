@@ -29,6 +29,10 @@ class Leg(StrEnum):
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
     ISSUANCE = "issuance"
+    INTEREST = "interest"
+    REPAYMENT = "repayment"
+    BUYBACK = "buyback"  # principal paid by whoever bought the claims back
+    RECOVERY = "recovery"  # principal recovered from a loan in default or written off
 
 
 class EntryKind(StrEnum):
@@ -36,6 +40,7 @@ class EntryKind(StrEnum):
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
     ISSUANCE = "issuance"
+    SERVICING = "servicing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """entry_id: unique and growing.  reference: trade id, custody reference or loan id, after `kind`."""
+    """entry_id: unique and growing.  reference: trade id, custody reference, loan id or event id, after `kind`."""
 
     entry_id: int
     kind: EntryKind

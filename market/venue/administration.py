@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 from market.claims.loan import LIVE_STATUSES, LoanStatus
 from market.claims.schedule import schedule_of
+from market.claims.servicing import status_on
 from market.commands import (
     AccountKind,
     CancelAll,
@@ -44,7 +45,7 @@ from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, U
 from market.venue import trading
 from market.venue.amounts import principal_of
 from market.venue.changes import Changes
-from market.venue.lifecycle import by_age, end, end_all, rehold
+from market.venue.lifecycle import by_age, end, end_all, review
 from market.venue.state import PAR, Account, Loan, State
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -213,6 +214,7 @@ def expire_orders(state: State, _command: ExpireOrders, changes: Changes) -> Don
 def _roll_one_day(state: State, day: date, changes: Changes) -> None:
     """Day orders of the day before expire; then each loan is looked at as of `day`: status, accrued, holds, floor.
 
+    Time alone makes no loan better than its servicer said: it is a payment that cures arrears.
     Loans go by id, orders by age, so that a rebuilt venue does it in the same order.
     """
     day_orders = [order for order in state.orders.values() if order.time_in_force is TimeInForce.DAY]
@@ -221,28 +223,13 @@ def _roll_one_day(state: State, day: date, changes: Changes) -> None:
     for loan_id in sorted(state.loans):
         loan = state.loans[loan_id]
         loan.day = None
-        status = _status_on(loan, day)
-        if status is not loan.status:
+        status = status_on(loan.standing, day, loan.rulebook.grace_days)
+        if status not in (loan.status, LoanStatus.CURRENT) and loan.status is not LoanStatus.LATE:
             loan.status = status
+            loan.terms = replace(loan.terms, never_late=False)
             changes.loan(loan)
     for order in sorted(state.orders.values(), key=by_age):
-        loan = state.loans[order.loan_id]
-        cap = loan.on(day).price_cap
-        if cap is not None and order.price > cap:
-            end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
-        else:
-            rehold(state, order, changes)
-
-
-def _status_on(loan: Loan, day: date) -> LoanStatus:
-    """Grace from the day after an unpaid due date, late after the grace days; default comes by event only."""
-    row = loan.next_instalment
-    if row is None or loan.status not in (LoanStatus.CURRENT, LoanStatus.GRACE):
-        return loan.status
-    days_past_due = (day - row.due_date).days
-    if days_past_due <= 0:
-        return loan.status
-    return LoanStatus.LATE if days_past_due > loan.rulebook.grace_days else LoanStatus.GRACE
+        review(state, order, changes)
 
 
 def _check_terms(state: State, command: RegisterLoan) -> None:
@@ -282,6 +269,7 @@ def _issue(state: State, loan: Loan, face: Face, changes: Changes) -> None:
     claim.total += face
     claim.cost += principal_of(loan, face, PAR)
     loan.issued = Face(loan.issued + face)
+    loan.holders.add(originator.account_id)
     changes.loan(loan)
     changes.claim(originator, terms.loan_id)
     changes.post(

@@ -7,7 +7,7 @@ account are grouped into messages so that no message mixes trades with anything 
 from dataclasses import replace
 from itertools import count
 
-from market.commands import Command
+from market.commands import Command, ServiceLoan
 from market.errors import InvariantViolation
 from market.events import (
     AccountChanged,
@@ -106,6 +106,8 @@ class Changes:
             events.append(Executed(account_id=account.account_id, sequence=account.exec_seq, rows=tuple(rows)))
         events += self.facts
         for order in self._holds.values():
+            if order.order_id not in self.state.orders:  # ended later in the same command
+                continue
             events.append(HoldChanged(order_id=order.order_id, account_id=order.account_id, hold=order.hold))
         for account in self._accounts.values():
             events.append(account_changed(account))
@@ -116,6 +118,8 @@ class Changes:
             events.append(claim_changed(accounts[account_id], loan_id))
         for loan in self._loans.values():
             events.append(loan.changed())
+            if loan.is_serviced and type(self.command) is ServiceLoan:
+                events.append(loan.schedule_changed())
         for loan_id, loan in self._books.items():
             if changes := loan.book.take_changes():
                 events.append(BookChanged(loan_id=loan_id, changes=tuple(changes)))

@@ -21,6 +21,7 @@ def deliver(loan: Loan, buyer: Account, seller: Account, quantity: Face, cost: F
     sold.realised += cost.principal - cost_out
     bought.total += quantity
     bought.cost += cost.principal
+    loan.holders.add(buyer.account_id)
     changes.claim(seller, loan_id)
     changes.claim(buyer, loan_id)
 

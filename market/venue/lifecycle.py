@@ -30,6 +30,18 @@ def end(state: State, order: Order, status: OrderStatus, reason: CancelReason, c
     changes.execution(order, ExecType.EXPIRED if status is OrderStatus.EXPIRED else ExecType.CANCELED, reason=reason)
 
 
+def review(state: State, order: Order, changes: Changes) -> None:
+    """Look at a resting order again on another day or after an event: what a rule now forbids ends, a buy is reheld."""
+    loan = state.loans[order.loan_id]
+    cap = loan.on(state.today).price_cap
+    if loan.status not in loan.rulebook.tradable_statuses:
+        end(state, order, OrderStatus.CANCELED, CancelReason.RULE, changes)
+    elif cap is not None and order.price > cap:
+        end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
+    else:
+        rehold(state, order, changes)
+
+
 def rehold(state: State, order: Order, changes: Changes) -> None:
     """Recompute a resting buy's reservation after a change of factor, accrued bound or status.
 

@@ -14,10 +14,11 @@ from sortedcontainers import SortedSet
 from market.claims.accrual import NOTHING_ACCRUED, Accrued, accrued, full_period
 from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES, LoanStatus, LoanTerms
 from market.claims.schedule import Instalment, Schedule
+from market.claims.servicing import Standing
 from market.claims.yields import price_for_yield, remaining_flows
 from market.commands import AccountKind, Mode
 from market.errors import InvariantViolation, UnknownAccount, UnknownLoan
-from market.events import CustodyMoved, LoanChanged, OrderAccepted
+from market.events import CustodyMoved, LoanChanged, OrderAccepted, ScheduleChanged, Serviced
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
@@ -104,6 +105,8 @@ class Loan:
     book: OrderBook
     halt_reason: str | None = None
     last_price: PriceBp | None = None
+    is_serviced: bool = False  # from then on the schedule is what servicing left of it, not what the terms say
+    holders: set[AccountId] = field(default_factory=set)  # whoever ever held face
     day: LoanDay | None = None  # cache for the business date; whatever changes status, schedule or date clears it
 
     @property
@@ -149,6 +152,18 @@ class Loan:
             side=Side.BUY,
         )
 
+    @property
+    def standing(self) -> Standing:
+        return Standing(
+            status=self.status,
+            outstanding=self.outstanding,
+            schedule=self.schedule,
+            never_late=self.terms.never_late,
+        )
+
+    def schedule_changed(self) -> ScheduleChanged:
+        return ScheduleChanged(loan_id=self.terms.loan_id, schedule=self.schedule)
+
     def changed(self) -> LoanChanged:
         return LoanChanged(
             terms=self.terms,
@@ -173,6 +188,7 @@ class State:
     expiries: "SortedSet" = field(default_factory=SortedSet)
     custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
     custody_totals: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))
+    servicing: dict[str, Serviced] = field(default_factory=dict)  # by event id
     rulebooks: dict[str, Rulebook] = field(default_factory=lambda: dict(SHIPPED))
     last_trade_id: TradeId = TradeId(0)
 
@@ -225,4 +241,7 @@ class State:
         for loan_id, loan in self.loans.items():
             if face[loan_id] != loan.issued or loan.issued > loan.terms.original_principal:
                 yield f"holders of {loan_id} have {face[loan_id]}, issued are {loan.issued}"
+            owed = sum(row.principal for row in loan.schedule.rows[loan.schedule.paid :])
+            if loan.is_serviced and owed != loan.outstanding:
+                yield f"open instalments of {loan_id} make {owed}, outstanding is {loan.outstanding}"
             loan.book.check_invariants()

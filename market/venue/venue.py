@@ -26,6 +26,7 @@ from market.commands import (
     RegisterLoan,
     Result,
     RollDay,
+    ServiceLoan,
     SetMode,
     Withdraw,
 )
@@ -43,11 +44,13 @@ from market.events import (
     OpenOrder,
     OrderAccepted,
     OrderState,
+    ScheduleChanged,
+    Serviced,
 )
 from market.ids import Nanos, Seq, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
-from market.venue import administration, trading
+from market.venue import administration, servicing, trading
 from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state
 from market.venue.state import Account, Loan, State
 
@@ -60,6 +63,7 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     RegisterLoan: administration.register_loan,
     IssueFace: administration.issue_face,
     HaltLoan: administration.halt_loan,
+    ServiceLoan: servicing.service_loan,
     SetMode: administration.set_mode,
     RollDay: administration.roll_day,
     ExpireOrders: administration.expire_orders,
@@ -115,7 +119,10 @@ class Venue:
             yield account_changed(account)
         for loan in state.loans.values():
             yield loan.changed()
+            if loan.is_serviced:
+                yield loan.schedule_changed()
         yield from state.custody.values()
+        yield from state.servicing.values()
         for account in state.accounts.values():
             for currency in account.cash:
                 yield cash_changed(account, currency)
@@ -153,11 +160,18 @@ class Venue:
                 case CustodyMoved():
                     state.custody[event.custody_ref] = event
                     state.custody_totals[event.currency] += event.amount
+                case ScheduleChanged():
+                    loan = state.loans[event.loan_id]
+                    loan.schedule, loan.is_serviced = event.schedule, True
+                case Serviced():
+                    state.servicing[event.event_id] = event
+                    state.custody_totals[event.currency] += event.distributed
                 case CashChanged():
                     state.accounts[event.account_id].cash[event.currency].total = event.total
                 case ClaimChanged():
                     claim = state.accounts[event.account_id].claims[event.loan_id]
                     claim.total, claim.cost, claim.realised = event.total, event.cost, event.realised
+                    state.loans[event.loan_id].holders.add(event.account_id)
                 case OrderAccepted():
                     state.accounts[event.account_id].first_answers[event.client_order_id] = event
                 case OpenOrder():

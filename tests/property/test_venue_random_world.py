@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from market.claims.servicing import NewRow
 from market.commands import (
     AccountKind,
     CancelAll,
@@ -24,12 +25,12 @@ from market.commands import (
     Withdraw,
 )
 from market.errors import MarketError
-from market.events import Executed
+from market.events import Executed, Serviced
 from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
 from market.orderbook.order import OrderType, SelfTradePrevention, Side, TimeInForce
 from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Venue
-from tests.builders import Market, amend, buy, cancel, open_account, register, sell
+from tests.builders import Market, amend, buy, cancel, open_account, register, sell, service, servicing
 
 COMMANDS = 3_000  # of one seed; tests/soak.py runs more
 ACCOUNTS = [f"A{i}" for i in range(6)]
@@ -76,8 +77,8 @@ class World:
         )
 
     def command(self) -> Command:
-        kinds = [self._order, self._amend, self._cancel, self._rare]
-        return self.rng.choices(kinds, weights=[70, 12, 12, 3])[0]()
+        kinds = [self._order, self._amend, self._cancel, self._rare, self._servicing]
+        return self.rng.choices(kinds, weights=[70, 12, 12, 3, 2])[0]()
 
     def _order(self) -> Command:
         rng = self.rng
@@ -97,6 +98,8 @@ class World:
             extra["min_quantity"] = Face(rng.randint(1, quantity))
         if rng.random() < 0.1 and tif not in (TimeInForce.IOC, TimeInForce.FOK):
             extra["post_only"] = True
+        if rng.random() < 0.1:
+            extra[rng.choice(["cancel_on_payment", "cancel_on_reschedule"])] = True
         if rng.random() < 0.3:
             extra["client_order_id"] = f"c{rng.randint(1, 300)}"
         return make(rng.choice(ACCOUNTS), price, quantity, loan_id=rng.choice(LOANS), **extra)
@@ -139,6 +142,32 @@ class World:
             ]
         )
 
+    def _servicing(self) -> Command:
+        """Mostly payments, also of odd amounts, splits and lists; nothing that ends a loan for good."""
+        rng, today = self.rng, self.market.venue.state.today
+        events = []
+        for _ in range(rng.choice([1, 1, 1, 3])):
+            loan = self.market.venue.state.loans[LoanId(rng.choice(LOANS))]
+            row, given = loan.next_instalment, {}
+            ends = row is None or row.payment >= loan.outstanding
+            amount: int | None = rng.choice([rng.randint(1, 300), 1 if ends or row is None else row.payment])
+            kind = rng.choice(["payment"] * 6 + ["missed", "default", "recovery", "reschedule"])
+            if kind == "reschedule":
+                amount, first = None, today + timedelta(days=rng.randint(1, 40))
+                total = loan.outstanding + rng.choice([0, 0, rng.randint(0, 9)])
+                part = rng.randint(0, total // 2)
+                plan = [(first, part), (first + timedelta(days=rng.randint(20, 40)), total - part)]
+                interest = Minor(rng.randint(0, 99))
+                given["schedule"] = tuple(NewRow(due_date=d, interest=interest, principal=Minor(p)) for d, p in plan)
+            elif kind in ("missed", "default"):
+                amount = None
+            elif rng.random() < 0.2:
+                given["interest"] = Minor(rng.randint(0, amount))
+            on = today - timedelta(days=rng.choice([0, 0, 0, 9]))
+            event_id = f"s{rng.randint(1, 9_999)}"
+            events.append(servicing(kind, on, amount, loan_id=loan.terms.loan_id, event_id=event_id, **given))
+        return service(*events)
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_world_conserves_everything(seed: int) -> None:
@@ -151,7 +180,7 @@ def run_world(seed: int, commands: int) -> int:
     market, log = world.market, []
     start = market.venue.snapshot(), market.venue.seq, market.venue.state.last_trade_id
     sequences = {account_id: a.exec_seq for account_id, a in market.venue.state.accounts.items()}
-    refusals = 0
+    refusals = booked = 0
     for step in range(commands):
         command = world.command()
         checked = step % 10 == 0
@@ -167,6 +196,7 @@ def run_world(seed: int, commands: int) -> int:
         if applied.events:
             log.append((market.venue.seq, market.at, command))
         for event in applied.events:
+            booked += isinstance(event, Serviced)
             if isinstance(event, Executed):
                 assert event.sequence == sequences[event.account_id] + 1, f"seed {seed} step {step}"
                 assert len({row.fill is None for row in event.rows}) == 1
@@ -176,6 +206,7 @@ def run_world(seed: int, commands: int) -> int:
         except Exception as violation:
             raise AssertionError(f"seed {seed} step {step}: {command}") from violation
     venue = market.venue
+    assert booked > commands // 300
     assert refusals < commands * 0.7
     assert venue.state.last_trade_id > start[2] + commands // 20
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from market.claims.loan import Document, Guarantee, GuaranteeKind, LoanStatus
+from market.claims.servicing import NewRow
 from market.commands import (
     AmendOrder,
     CancelAll,
@@ -22,6 +23,7 @@ from market.commands import (
     PlaceOrder,
     RegisterLoan,
     RollDay,
+    ServiceLoan,
     SetMode,
     Withdraw,
 )
@@ -31,7 +33,7 @@ from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention,
 from market.settlement.codec import dumps, load_rows, loads
 from market.settlement.log import GENESIS, KINDS, chain, decode, encode
 from market.venue.rulebook import OPEN, Rulebook
-from tests.builders import Market, buy, deposit, open_account, sell, terms
+from tests.builders import Market, buy, deposit, open_account, sell, servicing, terms
 
 ACCOUNT, LOAN = AccountId("A"), LoanId("L1")
 FULL_ORDER = PlaceOrder(
@@ -68,6 +70,16 @@ COMMANDS: list[Command] = [
     RegisterLoan(terms=FULL_TERMS, issued_face=Face(0), status=LoanStatus.GRACE),
     IssueFace(loan_id=LOAN, face=Face(1)),
     HaltLoan(loan_id=LOAN, halted=False, reason="why"),
+    ServiceLoan(
+        events=(
+            servicing("recovery", date(2024, 2, 15), 5, costs=Minor(1), principal=Minor(0)),
+            servicing(
+                "reschedule",
+                date(2024, 2, 15),
+                schedule=(NewRow(due_date=date(2024, 3, 1), interest=Minor(0), principal=Minor(1)),),
+            ),
+        ),
+    ),
     SetMode(mode=Mode.CANCEL_ONLY),
     RollDay(to=date(2024, 12, 31)),
     buy("A", 9_725, 100),
