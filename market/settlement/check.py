@@ -95,8 +95,12 @@ CHECKS = {
         FROM (SELECT currency, sum(total) FILTER (WHERE account_id <> 'CUSTODY') AS accounts,
                      sum(total) FILTER (WHERE account_id = 'CUSTODY') AS custody
               FROM market.cash_balance GROUP BY currency) b
-        FULL JOIN (SELECT currency, sum(amount) AS moved FROM market.custody_movement GROUP BY currency) m
-            USING (currency)
+        FULL JOIN (
+            SELECT currency, sum(amount) AS moved FROM (
+                SELECT currency, amount FROM market.custody_movement
+                UNION ALL SELECT currency, distributed FROM market.servicing_event
+            ) movements GROUP BY currency
+        ) m USING (currency)
         WHERE coalesce(accounts, 0) <> -coalesce(custody, 0) OR coalesce(accounts, 0) <> coalesce(moved, 0)
     """,
     "positions_equal_issued_face": """
@@ -137,6 +141,29 @@ CHECKS = {
             SELECT e.reference, p.account_id, p.unit, p.asset, p.leg, -p.amount
             FROM market.journal_entry e JOIN market.posting p USING (entry_id) WHERE e.kind = 'trade'
         ) both_sides GROUP BY reference, account_id, unit, asset, leg HAVING sum(amount) <> 0
+    """,
+    "servicing_has_exactly_its_postings": """
+        SELECT format('event %s: %s distributed, its postings make %s', coalesce(s.event_id, p.event_id),
+                      coalesce(distributed, 0), coalesce(paid, 0))
+        FROM market.servicing_event s FULL JOIN (
+            SELECT e.reference AS event_id, sum(p.amount) AS paid
+            FROM market.journal_entry e JOIN market.posting p USING (entry_id)
+            WHERE e.kind = 'servicing' AND p.account_id <> 'CUSTODY' GROUP BY e.reference
+        ) p USING (event_id) WHERE coalesce(distributed, 0) <> coalesce(paid, 0)
+    """,
+    "loans_equal_their_servicing": """
+        SELECT format('%s: outstanding %s, its events leave %s', loan_id, outstanding,
+                      outstanding_at_registration - coalesce(repaid, 0))
+        FROM market.loan LEFT JOIN (
+            SELECT loan_id, sum(principal - capitalised) AS repaid FROM market.servicing_event GROUP BY loan_id
+        ) s USING (loan_id) WHERE outstanding <> outstanding_at_registration - coalesce(repaid, 0)
+        UNION ALL
+        SELECT format('%s: outstanding %s, its open instalments make %s', loan_id, outstanding, owed)
+        FROM market.loan JOIN (
+            SELECT loan_id, coalesce(sum((row->>'principal')::bigint), 0) AS owed
+            FROM market.loan_schedule LEFT JOIN LATERAL json_array_elements(schedule->'rows')
+                WITH ORDINALITY open_rows (row, n) ON n > (schedule->>'paid')::int GROUP BY loan_id
+        ) s USING (loan_id) WHERE outstanding <> owed
     """,
     "trades_gapless": """
         SELECT format('%s trades from %s to %s', count(*), min(trade_id), max(trade_id)) FROM market.trade

@@ -25,6 +25,8 @@ from market.claims.loan import (
     LoanTerms,
     RepaymentMethod,
 )
+from market.claims.schedule import Schedule
+from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Mode
 from market.events import (
     AccountChanged,
@@ -37,6 +39,8 @@ from market.events import (
     OpenOrder,
     OrderAccepted,
     OrderState,
+    ScheduleChanged,
+    Serviced,
 )
 from market.ids import Face, Minor, Seq, TradeId
 from market.orderbook.order import CancelReason, OrderStatus
@@ -55,6 +59,9 @@ ACCOUNTS = """
 """
 LOANS = "SELECT * FROM market.loan ORDER BY since_seq, loan_id"
 CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FROM market.custody_movement ORDER BY seq"
+SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
+SERVICING = f"SELECT {SERVICING_COLUMNS} FROM market.servicing_event ORDER BY nr"
+SCHEDULES = "SELECT loan_id, schedule FROM market.loan_schedule"
 CASH = "SELECT account_id, currency, total FROM market.cash_balance WHERE account_id <> $1"
 CLAIMS = "SELECT account_id, loan_id, face AS total, cost, realised FROM market.position WHERE account_id <> $1"
 FIRST_ANSWERS = """
@@ -104,6 +111,15 @@ def _market(row: asyncpg.Record) -> MarketChanged:
 
 def _account(row: asyncpg.Record) -> AccountChanged:
     return AccountChanged(**{**row, "kind": AccountKind(row["kind"])})
+
+
+def serviced(row: asyncpg.Record) -> Serviced:
+    """Return the event of a row of SERVICING_COLUMNS."""
+    return Serviced(**{**row, "type": ServicingType(row["type"]), "status": LoanStatus(row["status"])})
+
+
+def _schedule(row: asyncpg.Record) -> ScheduleChanged:
+    return ScheduleChanged(loan_id=row["loan_id"], schedule=loads(Schedule, row["schedule"]))
 
 
 def _first_answer(row: asyncpg.Record) -> OrderAccepted:
@@ -179,6 +195,8 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
         (MARKET, (), _market),
         (ACCOUNTS, (), _account),
         (LOANS, (), loan_changed),
+        (SCHEDULES, (), _schedule),
+        (SERVICING, (), serviced),
         (CUSTODY_MOVEMENTS, (), lambda row: CustodyMoved(**row)),
         (CASH, (CUSTODY,), lambda row: CashChanged(**row, held=Minor(0))),
         (CLAIMS, (ISSUE,), lambda row: ClaimChanged(**row, held=Face(0))),

@@ -23,6 +23,8 @@ from market.events import (
     OrderAccepted,
     OrderState,
     Posted,
+    ScheduleChanged,
+    Serviced,
     Traded,
 )
 from market.orderbook.order import FINAL_STATUSES
@@ -34,6 +36,7 @@ Row = tuple[Any, ...]
 
 _order_values = values_of(OrderState)
 _trade_values = values_of(Traded)
+_serviced_values = values_of(Serviced)
 _terms_values = values_of(LoanTerms)
 _GUARANTEE_AT = LoanTerms.__slots__.index("guarantee")
 _DOCUMENTS_AT = LoanTerms.__slots__.index("documents")
@@ -59,6 +62,8 @@ class Rows:
     executions: list[Row] = field(default_factory=list)
     cash: dict[tuple[str, str], Row] = field(default_factory=dict)
     claims: dict[tuple[str, str], Row] = field(default_factory=dict)
+    servicing: list[Row] = field(default_factory=list)
+    schedules: dict[str, Row] = field(default_factory=dict)
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -78,6 +83,8 @@ class Rows:
             self.executions,
             list(self.cash.values()),
             list(self.claims.values()),
+            self.servicing,
+            list(self.schedules.values()),
         )
 
 
@@ -122,6 +129,11 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
             case CustodyMoved():
                 moved_by = (event.custody_ref, event.account_id, event.currency)
                 rows.custody.append((*moved_by, event.amount, event.digest, seq, at))
+            case Serviced():
+                place = seq << 20 | len(rows.servicing)  # grows within a command and from one to the next
+                rows.servicing.append((*_serviced_values(event), seq, at, place))
+            case ScheduleChanged():
+                rows.schedules[event.loan_id] = (event.loan_id, dumps(event.schedule))
             case AccountChanged():
                 rows.accounts[event.account_id] = _account_row(event, seq)
             case LoanChanged():

@@ -50,7 +50,7 @@ SESSION = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
-COMMIT_BATCH = f"SELECT market.commit_batch({', '.join(f'${i}' for i in range(1, 18))})"
+COMMIT_BATCH = f"SELECT market.commit_batch({', '.join(f'${i}' for i in range(1, 20))})"
 RAISE_EPOCH = "SELECT epoch, seq, log_head FROM market.raise_epoch($1, $2)"
 QUARANTINE = """
     INSERT INTO market.quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -13,7 +13,7 @@ from market.errors import MarketError
 from market.events import LogEntry
 from market.settlement.writer import PostgresStore
 from market.venue.venue import Applied
-from tests.builders import Market, buy, register, sell
+from tests.builders import Market, buy, register, sell, service, servicing
 from tests.property import test_venue_random_world as worlds
 
 
@@ -95,7 +95,7 @@ async def fetchval(dsn: str, query: str, *arguments: object) -> Any:
 
 
 def traded_market() -> RecordingMarket:
-    """A market with a trade, an open order on each side, a client order id, a halted loan and a withdrawal."""
+    """A market with a trade, an open order on each side, a client order id, a halted loan, a withdrawal, a payment."""
     market = RecordingMarket()
     market.investor("A", cash=5_000_00)
     market.investor("B", cash=1_000_00)
@@ -105,4 +105,5 @@ def traded_market() -> RecordingMarket:
     market.do(Withdraw(account_id="B", currency="USD", amount=1_00, custody_ref="out-1"))  # type: ignore[arg-type]
     market.do(register("L2", issued=0))
     market.do(HaltLoan(loan_id="L2", halted=True, reason="test"))  # type: ignore[arg-type]
+    market.do(service(servicing("payment", market.venue.state.today, 900_00)))
     return market

@@ -29,6 +29,8 @@ TAMPERED = {
     ],
     "holds_within_balances": ["UPDATE market.orders SET hold = 1000000000 WHERE is_open AND side = 'buy'"],
     "trades_have_exactly_their_postings": ["UPDATE market.trade SET buyer = 'B'"],
+    "servicing_has_exactly_its_postings": ["UPDATE market.servicing_event SET distributed = distributed - 1"],
+    "loans_equal_their_servicing": ["UPDATE market.loan SET outstanding = outstanding - 1 WHERE loan_id = 'L1'"],
     "trades_gapless": ["UPDATE market.trade SET trade_id = 7"],
     "orders_equal_their_trades": ["UPDATE market.orders SET cum_cost = cum_cost + 1 WHERE client_order_id = 'one'"],
     "executions_gapless": ["UPDATE market.execution SET sequence = 9 WHERE account_id = 'B'"],

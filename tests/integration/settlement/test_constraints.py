@@ -34,6 +34,10 @@ def new_loan(changes: str) -> str:
     return changed_copy("loan", '{"loan_id": "L9", "issued": 0, ' + changes + "}", "loan_id = 'L2'")
 
 
+def new_event(changes: str) -> str:
+    return changed_copy("servicing_event", '{"event_id": "new", "nr": 0, ' + changes + "}")
+
+
 # Constraint name -> what it must refuse.
 REFUSED = {
     "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
@@ -94,6 +98,13 @@ REFUSED = {
     "trade_taker_side_known": new_trade('"taker_side": "both"'),
     "trade_amounts_not_negative": new_trade('"buyer_fee": -1'),
     "trade_has_its_entry": new_trade('"price": 9800'),
+    "servicing_loan_exists": new_event('"loan_id": "L9", "distributed": 0'),
+    "servicing_type_known": new_event('"type": "party", "distributed": 0'),
+    "servicing_amounts_not_negative": new_event('"interest": -1, "distributed": 0'),
+    "servicing_pays_out_what_came_in": new_event('"interest": 0, "principal": 1, "distributed": 2'),
+    "servicing_has_its_entry": new_event('"distributed": 1'),
+    "servicing_settles_once": changed_copy("journal_entry", '{"entry_id": 999}', "kind = 'servicing'"),
+    "schedule_loan_exists": changed_copy("loan_schedule", '{"loan_id": "L9"}'),
     "executions_are_gapless": changed_copy("execution", '{"sequence": 999}'),
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
     "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
@@ -155,5 +166,5 @@ async def test_every_rule_of_the_schema_has_a_case_here(database: str) -> None:
         "cash_is_what_memory_says",  # test_writer
         "face_is_what_memory_says",  # test_writer
     }
-    unique = {"trade_settles_once", "client_order_id_used_once"}  # indices that are rules
+    unique = {"trade_settles_once", "client_order_id_used_once", "servicing_settles_once"}  # indices that are rules
     assert {*named, *raised, *refused} == {*REFUSED, *elsewhere} - unique

@@ -6,9 +6,12 @@ import pytest
 from tests.integration.settlement.recording import execute, fetchval, opened, traded_market
 
 ENGINE, GATEWAY = "debt_market_engine", "debt_market_gateway"
-HISTORY = ["command_log", "trade", "journal_entry", "posting", "execution", "custody_movement", "quarantine"]
-STATE = ["lease", "market_state", "account", "loan", "cash_balance", "position", "orders"]
-COMMIT_NOTHING = f"SELECT market.commit_batch(0, 0, 0, ''{', NULL' * 13})"
+HISTORY = [
+    *("command_log", "trade", "journal_entry", "posting", "execution", "custody_movement", "servicing_event"),
+    "quarantine",
+]
+STATE = ["lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule"]
+COMMIT_NOTHING = f"SELECT market.commit_batch(0, 0, 0, ''{', NULL' * 15})"
 
 
 async def as_role(dsn: str, role: str, statement: str) -> None:

@@ -59,13 +59,13 @@ async def test_a_batch_is_one_transaction(database: str) -> None:
     market = traded_market()
     entries = market.take()
     async with opened(database) as store:
-        await store.commit(entries[:-3])
-        broken = replace(entries[-1], events=(*entries[-1].events, *entries[-3].events))  # the same custody reference
+        await store.commit(entries[:-4])
+        broken = replace(entries[-1], events=(*entries[-1].events, *entries[-4].events))  # the same custody reference
         with pytest.raises(NotCommitted, match="custody_movement_pkey") as refusal:
-            await store.commit([*entries[-3:-1], broken])
+            await store.commit([*entries[-4:-1], broken])
         assert refusal.value.permanent
-        assert (await store.recover()).seq == entries[-4].seq
-        await store.commit(entries[-3:])  # the session and the lease are as they were
+        assert (await store.recover()).seq == entries[-5].seq
+        await store.commit(entries[-4:])  # the session and the lease are as they were
         assert (await store.recover()).state_hash() == market.venue.state_hash()
 
 
