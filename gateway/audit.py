@@ -13,6 +13,7 @@ CASH = """
     SELECT currency, sum(accounts)::bigint AS accounts, sum(custody)::bigint AS custody FROM (
         SELECT currency, total AS accounts, 0 AS custody FROM market.cash_balance WHERE account_id <> 'CUSTODY'
         UNION ALL SELECT currency, 0, amount FROM market.custody_movement
+        UNION ALL SELECT currency, 0, distributed FROM market.servicing_event
     ) parts GROUP BY currency ORDER BY currency
 """
 LOANS = """

@@ -11,11 +11,11 @@ import asyncpg
 
 from market.commands import AmendOrder, CancelOrder
 from market.errors import MarketError, OrderClosed, UnknownOrder
-from market.events import ExecutionRow, OrderState, Traded
+from market.events import ExecutionRow, OrderState, Serviced, Traded
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.settlement.codec import load_rows
-from market.settlement.recovery import ORDER_COLUMNS, order_state
+from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
@@ -48,6 +48,16 @@ class StoredTrade:
     trade: Traded
     engine_seq: Seq
     at: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class StoredServicing:
+    """place: of the event in the order of all of them."""
+
+    event: Serviced
+    engine_seq: Seq
+    at: Nanos
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +183,17 @@ class History:
         )
         return [_stored_trade(record) for record in records]
 
+    async def servicing_of_loan(self, loan_id: LoanId, *, after: int, limit: int) -> list[StoredServicing]:
+        """Return the loan's servicing events behind the place `after`, oldest first."""
+        records = await self._pool.fetch(
+            f"SELECT {SERVICING_COLUMNS}, seq, at, nr FROM market.servicing_event "
+            "WHERE loan_id = $1 AND nr > $2 ORDER BY nr LIMIT $3",
+            loan_id,
+            after,
+            limit,
+        )
+        return [_stored_servicing(record) for record in records]
+
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
         records = await self._pool.fetch(
             f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "
@@ -199,6 +220,12 @@ def _executions(record: asyncpg.Record) -> Sequence[StoredExecution]:
     return [
         StoredExecution(row, record["sequence"], index, seq, at) for index, row in enumerate(load_rows(record["rows"]))
     ]
+
+
+def _stored_servicing(record: asyncpg.Record) -> StoredServicing:
+    values = dict(record)
+    seq, at, place = (values.pop(name) for name in ("seq", "at", "nr"))
+    return StoredServicing(serviced(values), Seq(seq), Nanos(at), place)
 
 
 def _stored_trade(record: asyncpg.Record) -> StoredTrade:

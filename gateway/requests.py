@@ -28,6 +28,7 @@ from market.claims.loan import (
     LoanTerms,
     RepaymentMethod,
 )
+from market.claims.servicing import NewRow, ServicingEvent, ServicingType
 from market.commands import (
     AccountKind,
     AmendOrder,
@@ -42,6 +43,7 @@ from market.commands import (
     PlaceOrder,
     RegisterLoan,
     RollDay,
+    ServiceLoan,
     SetMode,
     Withdraw,
 )
@@ -471,6 +473,61 @@ class NewFace(Request):
 
 def halt_command(body: Empty, loan_id: str, *, halted: bool) -> HaltLoan:
     return HaltLoan(loan_id=LoanId(loan_id), halted=halted, reason=body.reason)
+
+
+class ScheduleRowBody(Request):
+    """A row as `/schedule` shows it; what follows from the rest may be left out."""
+
+    n: int | None = None
+    due_date: Day
+    payment: Amount | None = None
+    interest: Amount
+    principal: Amount
+    balance: Amount | None = None
+
+
+class ServicingBody(Request):
+    event_id: CustodyRef
+    loan_id: Name
+    type: Word[ServicingType]
+    value_date: Day
+    amount: Amount | None = None
+    principal: Amount | None = None
+    interest: Amount | None = None
+    costs: Amount | None = None
+    schedule: list[ScheduleRowBody] | None = Field(None, max_length=1_200)
+    reason: Text | None = None
+
+    def to_event(self) -> ServicingEvent:
+        """Raises InvalidArguments for a schedule that contradicts itself."""
+        return ServicingEvent(
+            event_id=self.event_id,
+            loan_id=LoanId(self.loan_id),
+            type=self.type,
+            value_date=self.value_date,
+            amount=self.amount,
+            principal=self.principal,
+            interest=self.interest,
+            costs=self.costs,
+            schedule=None if self.schedule is None else self._rows(self.schedule),
+        )
+
+    def _rows(self, rows: list[ScheduleRowBody]) -> tuple[NewRow, ...]:
+        balance: int = sum(row.principal for row in rows)
+        for row in rows:
+            _require(row.due_date.year <= 2_400, "schedule", "the last instalment must fall before 2400")
+            balance -= row.principal
+            adds_up = row.payment in (None, row.interest + row.principal) and row.balance in (None, balance)
+            _require(adds_up, "schedule", "payment or balance of a row does not add up")
+        return tuple(NewRow(due_date=row.due_date, interest=row.interest, principal=row.principal) for row in rows)
+
+
+class ServicingList(Request):
+    events: list[ServicingBody] = Field(min_length=1, max_length=20_000)
+
+    def to_command(self) -> ServiceLoan:
+        reason = next((event.reason for event in self.events if event.reason is not None), None)
+        return ServiceLoan(events=tuple(event.to_event() for event in self.events), reason=reason)
 
 
 class NewMode(Request):

@@ -7,6 +7,7 @@ Left out: requests (requests.py), public market data (ws/rows.py), the envelopes
 from datetime import date
 from typing import Any
 
+from gateway.history import StoredServicing
 from gateway.views import PAR, AccountView, LoanView, Views
 from gateway.wire import (
     factor_text,
@@ -254,7 +255,10 @@ def fee_object(fee: FeeRule) -> Row:
 
 
 def schedule_rows(loan: LoanView, on: date) -> list[Row]:
-    """Return every instalment with what became of it. on: the business date."""
+    """Return every instalment with what became of it. on: the business date.
+
+    Amounts of an open row are what it still owes. received: what was paid of it, null if nothing was or before us.
+    """
     schedule = loan.schedule
     return [
         {
@@ -263,10 +267,34 @@ def schedule_rows(loan: LoanView, on: date) -> list[Row]:
             **_due_amounts(row),
             "balance": minor_text(row.balance),
             "status": _instalment_status(row, on, is_paid=i < schedule.paid, is_next=i == schedule.paid),
-            "paid_date": None,
+            "paid_date": row.received.on.isoformat() if i < schedule.paid and row.received else None,
+            "received": None if row.received is None else minor_text(row.received.interest + row.received.principal),
         }
         for i, row in enumerate(schedule.rows)
     ]
+
+
+def payment_row(stored: StoredServicing, original_principal: Minor) -> Row:
+    """Return a servicing event as it was booked; amounts are of the whole loan."""
+    event = stored.event
+    return {
+        "event_id": event.event_id,
+        "loan_id": event.loan_id,
+        "type": event.type,
+        "value_date": event.value_date.isoformat(),
+        "amount": minor_text(event.interest + event.principal + event.costs),
+        "interest": minor_text(event.interest),
+        "principal": minor_text(event.principal),
+        "costs": minor_text(event.costs),
+        "capitalised": minor_text(event.capitalised),
+        "distributed": minor_text(event.distributed),
+        "currency": event.currency,
+        "outstanding_principal": minor_text(event.outstanding),
+        "factor": factor_text(event.outstanding, original_principal),
+        "loan_status": event.status,
+        "engine_seq": stored.engine_seq,
+        "timestamp": time_text(stored.at),
+    }
 
 
 def _instalment_status(row: Instalment, on: date, *, is_paid: bool, is_next: bool) -> str:

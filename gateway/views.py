@@ -31,6 +31,7 @@ from market.events import (
     MarketChanged,
     OpenOrder,
     OrderState,
+    ScheduleChanged,
     Traded,
 )
 from market.ids import AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
@@ -45,7 +46,7 @@ YIELDS_KEPT = 512  # per loan: prices whose yield is remembered until date or st
 class LoanView:
     """One loan as the public sees it. Schedule and yields are computed when first asked for, then kept."""
 
-    __slots__ = ("_business_date", "_day", "_schedule", "_yields", "book", "recent", "state", "symbol")
+    __slots__ = ("_business_date", "_day", "_is_serviced", "_schedule", "_yields", "book", "recent", "state", "symbol")
 
     def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
         self.state = state
@@ -55,6 +56,7 @@ class LoanView:
         self._business_date = business_date
         self._day = RollingDay()
         self._schedule: Schedule | None = None
+        self._is_serviced = False  # then the schedule was told and does not follow from the terms
         self._yields: dict[PriceBp, float | None] = {}
 
     @property
@@ -129,10 +131,14 @@ class LoanView:
     def change(self, state: LoanChanged) -> None:
         old, self.state = self.state, state
         if (old.paid, old.outstanding, old.terms) != (state.paid, state.outstanding, state.terms):
-            self._schedule = None
+            self._schedule = self._schedule if self._is_serviced else None
             self._yields.clear()
         elif old.status is not state.status:
             self._yields.clear()
+
+    def reschedule(self, schedule: Schedule) -> None:
+        self._schedule, self._is_serviced = schedule, True
+        self._yields.clear()
 
     def traded(self, at: Nanos, trade: Traded) -> None:
         self.recent.append((at, trade))
@@ -188,6 +194,7 @@ class Views:
             MarketChanged: self._market_changed,
             AccountChanged: self._account_changed,
             LoanChanged: self._loan_changed,
+            ScheduleChanged: self._schedule_changed,
             CashChanged: self._cash_changed,
             ClaimChanged: self._claim_changed,
             OpenOrder: self._open_order,
@@ -280,6 +287,10 @@ class Views:
         if replace(loan.state, last_price=event.last_price) != event:
             self._restated[loan_id] = loan
         loan.change(event)
+
+    def _schedule_changed(self, event: ScheduleChanged) -> None:
+        loan = self._restated[event.loan_id] = self.loans[event.loan_id]
+        loan.reschedule(event.schedule)
 
     def _cash_changed(self, event: CashChanged) -> None:
         self.accounts[event.account_id].cash[event.currency] = event

@@ -31,14 +31,20 @@ def parse_json(data: bytes) -> dict[str, Any]:
     Raises InvalidArguments for anything else: malformed UTF-8 or JSON, NaN or Infinity, a duplicate key, nesting beyond
     the interpreter's stack, and text that PostgreSQL can't store (NUL, half a surrogate pair).
     """
+    value = parse_any_json(data)
+    if not isinstance(value, dict):
+        raise InvalidArguments("one JSON object is expected")
+    return value
+
+
+def parse_any_json(data: bytes) -> Any:
+    """Like `parse_json`, but for a value of any kind."""
     try:
         value = _DECODER.decode(data.decode())
     except RecursionError as e:
         raise InvalidArguments("the JSON is nested too deeply") from e
     except ValueError as e:  # UnicodeDecodeError and JSONDecodeError are both
         raise InvalidArguments(f"malformed JSON: {e}") from e
-    if not isinstance(value, dict):
-        raise InvalidArguments("one JSON object is expected")
     if b"\\u" in data:
         _require_storable(value)
     return value

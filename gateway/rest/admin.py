@@ -16,13 +16,15 @@ from gateway.requests import (
     NewFace,
     NewLoan,
     NewMode,
+    ServicingBody,
+    ServicingList,
     freeze_command,
     halt_command,
 )
 from gateway.rest.api import Access, Call, Handler, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE
 from gateway.schemas import account_object
-from market.commands import Command, Done, OpenAccount, RegisterLoan
+from market.commands import Command, Done, OpenAccount, RegisterLoan, ServicingAck
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation
 from market.ids import AccountId
@@ -121,6 +123,23 @@ def _halting(*, halted: bool) -> Handler:
     return halt
 
 
+async def service(call: Call) -> web.Response:
+    """One event, or a list of which all are booked or none: 201 unless every one of them was booked before."""
+    is_list = "events" in call.body
+    wanted = call.parsed(ServicingList) if is_list else ServicingList(events=[call.parsed(ServicingBody)])
+    answer = await call.submit(wanted.to_command())
+    if not isinstance(answer.result, ServicingAck):
+        raise InvariantViolation(f"servicing was answered with {answer.result}")
+    duplicates = answer.result.duplicates
+    items = [
+        {"event_id": event.event_id, "loan_id": event.loan_id, "type": event.type, "duplicate": duplicate}
+        for event, duplicate in zip(wanted.events, duplicates, strict=True)
+    ]
+    whole = {"items": items, "duplicate": all(duplicates)} if is_list else items[0]
+    status = HTTPStatus.OK if all(duplicates) else HTTPStatus.CREATED
+    return reply({**whole, "engine_seq": answer.seq}, status=status)
+
+
 async def set_mode(call: Call) -> web.Response:
     command = call.parsed(NewMode).to_command()
     return await _act(call, command, {"mode": command.mode})
@@ -147,6 +166,7 @@ ROUTES = (
     Route("POST", "/v1/admin/loans/{loan_id}/issue", Access.ADMIN, issue),
     Route("POST", "/v1/admin/loans/{loan_id}/halt", Access.ADMIN, _halting(halted=True)),
     Route("POST", "/v1/admin/loans/{loan_id}/resume", Access.ADMIN, _halting(halted=False)),
+    Route("POST", "/v1/admin/servicing", Access.ADMIN, service, list_name="events"),
     Route("POST", "/v1/admin/mode", Access.ADMIN, set_mode),
     Route("POST", "/v1/admin/day-roll", Access.ADMIN, roll_day),
 )

@@ -32,7 +32,16 @@ from gateway.errors import (
 from gateway.history import History, Span
 from gateway.requests import Request, Scope
 from gateway.views import AccountView, Views
-from gateway.wire import PLAIN_DECIMAL, dump_json, exact_decimal, parse_json, parse_time, printable, scaled
+from gateway.wire import (
+    PLAIN_DECIMAL,
+    dump_json,
+    exact_decimal,
+    parse_any_json,
+    parse_json,
+    parse_time,
+    printable,
+    scaled,
+)
 from market.commands import Command
 from market.engine import Answer, Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
@@ -207,13 +216,14 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """params: the query parameters that it knows."""
+    """params: the query parameters that it knows.  list_name: a body that is a list stands for an object with this."""
 
     method: str
     path: str
     access: Access
     handler: Handler
     params: frozenset[str] = frozenset()
+    list_name: str | None = None
 
 
 def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -236,7 +246,7 @@ def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.Str
     async def serve(request: web.Request) -> web.StreamResponse:
         data = await request.read()
         holder = await _authenticated(api, route, request, data)
-        body = _read_body(request, data)
+        body = _read_body(request, data, route.list_name)
         return await route.handler(Call(api, request, holder, Query(list(request.query.items()), route.params), body))
 
     return serve
@@ -252,7 +262,7 @@ async def _authenticated(api: Api, route: Route, request: web.Request, data: byt
     return principal
 
 
-def _read_body(request: web.Request, data: bytes) -> Mapping[str, Any]:
+def _read_body(request: web.Request, data: bytes, list_name: str | None) -> Mapping[str, Any]:
     """Return the JSON object of a request; no body says as much as an empty object."""
     if not data:
         return {}
@@ -260,6 +270,8 @@ def _read_body(request: web.Request, data: bytes) -> Mapping[str, Any]:
         raise InvalidArguments(f"{request.method} takes no body")
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
         raise UnsupportedMediaType
+    if list_name is not None and data.lstrip()[:1] == b"[":
+        return {list_name: parse_any_json(data)}
     return parse_json(data)
 
 

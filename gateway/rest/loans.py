@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.history import NEVER
 from gateway.rest.api import Access, Call, Query, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
-from gateway.schemas import board_item, book_object, remaining_months, schedule_rows
+from gateway.schemas import board_item, book_object, payment_row, remaining_months, schedule_rows
 from gateway.views import PAR, LoanView
 from gateway.ws.rows import trade_row
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
@@ -158,6 +158,15 @@ async def schedule(call: Call) -> web.Response:
     return page(schedule_rows(_loan(call), call.api.views.business_date), None)
 
 
+async def payments(call: Call) -> web.Response:
+    """What servicers reported of the loan, oldest first."""
+    loan, limit = _loan(call), call.query.limit()
+    [after] = call.query.cursor(int) or [0]
+    found = await call.api.history.servicing_of_loan(loan.loan_id, after=after, limit=limit)
+    items = [payment_row(each, loan.state.terms.original_principal) for each in found]
+    return page(items, cursor_of(found[-1].place) if len(found) == limit else None)
+
+
 async def book(call: Call) -> web.Response:
     """The same view that the feed of this depth shows, with its numbers."""
     loan = _loan(call)
@@ -185,6 +194,7 @@ ROUTES = (
     Route("GET", "/v1/loans", Access.PUBLIC, board, PAGE | FILTERS | BOUNDS),
     Route("GET", "/v1/loans/{loan_id}", Access.PUBLIC, get),
     Route("GET", "/v1/loans/{loan_id}/schedule", Access.PUBLIC, schedule),
+    Route("GET", "/v1/loans/{loan_id}/payments", Access.PUBLIC, payments, PAGE),
     Route("GET", "/v1/loans/{loan_id}/book", Access.PUBLIC, book, frozenset({"depth"})),
     Route("GET", "/v1/loans/{loan_id}/trades", Access.PUBLIC, trades, PAGE | (SPAN - {"loan_id"})),
 )

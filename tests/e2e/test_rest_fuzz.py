@@ -34,6 +34,10 @@ BODIES: dict[tuple[str, str], Json] = {
     ("POST", "/v1/admin/loans"): LOAN,
     ("POST", "/v1/admin/loans/L1/issue"): {"face": "0.01", "reason": None},
     ("POST", "/v1/admin/loans/L2/halt"): {"reason": None},
+    ("POST", "/v1/admin/servicing"): {
+        "event_id": "s", "loan_id": "L1", "type": "payment", "value_date": "2024-01-15", "amount": "1.00",
+        "principal": None, "interest": None, "costs": None, "schedule": None, "reason": None,
+    },
     ("POST", "/v1/admin/mode"): {"mode": "open", "reason": None},
     ("POST", "/v1/admin/day-roll"): {"to": "2024-01-14", "reason": None},
 }  # fmt: skip

@@ -1,0 +1,118 @@
+"""Servicing from outside: what a servicer reports, and what everybody sees of it."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.rest import Json, Market, order
+
+ROLL = {"to": "2024-03-15"}
+PAYMENT: Json = {
+    "event_id": "srv-1",
+    "loan_id": "L1",
+    "type": "payment",
+    "value_date": "2024-02-15",
+    "amount": "888.49",
+    "principal": None,
+    "interest": None,
+    "costs": None,
+    "schedule": None,
+}
+SERVICING = "/v1/admin/servicing"
+
+
+async def usd(market: Market) -> str:
+    [cash] = (await market.seller.get("/v1/balances")).body["cash"]
+    return str(cash["total"])
+
+
+async def test_a_payment_is_booked_once_and_shown_everywhere(market: Market) -> None:
+    await market.admin.post("/v1/admin/day-roll", ROLL)
+    told = await market.admin.post(SERVICING, {**PAYMENT, "reason": "bank file"})
+    assert (told.status, told.body["duplicate"], told.body["event_id"]) == (201, False, "srv-1")
+    assert told.body["engine_seq"] == market.stack.engine.seq
+    again = await market.admin.post(SERVICING, {**PAYMENT, "reason": "again"})
+    assert (again.status, again.body["duplicate"]) == (200, True)
+    other = await market.admin.post(SERVICING, {**PAYMENT, "amount": "888.50"})
+    assert (other.status, other.code, other.field) == (409, "duplicate_id", "event_id")
+
+    loan = (await market.anyone.get("/v1/loans/L1")).body
+    assert (loan["outstanding_principal"], loan["factor"], loan["status"]) == ("9211.51", "0.92115100", "current")
+    rows = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
+    assert [(row["n"], row["status"], row["paid_date"], row["payment"]) for row in rows[:3]] == [
+        (1, "paid", "2024-02-15", "888.49"),
+        (2, "due", None, "888.49"),
+        (3, "future", None, "888.49"),
+    ]
+    [paid] = (await market.anyone.get("/v1/loans/L1/payments")).body["items"]
+    shown = ("event_id", "type", "value_date", "amount", "interest", "principal", "distributed", "factor")
+    assert [paid[name] for name in shown] == [
+        *("srv-1", "payment", "2024-02-15", "888.49", "100.00", "788.49", "888.49", "0.92115100")
+    ]
+    assert await usd(market) == "888.49"
+    [cash] = (await market.anyone.get("/v1/audit")).body["cash"]
+    assert cash["difference"] == "0.00"
+
+
+async def test_a_list_is_all_or_nothing(market: Market) -> None:
+    await market.admin.post("/v1/admin/day-roll", ROLL)
+    second = {**PAYMENT, "event_id": "srv-2", "value_date": "2024-03-15", "amount": "400.00"}
+    bad = {**PAYMENT, "event_id": "srv-3", "loan_id": "L9"}
+    told = await market.admin.post(SERVICING, [PAYMENT, second, bad])
+    assert (told.status, told.code, told.body["event_id"], told.body["index"]) == (404, "unknown_loan", "srv-3", "2")
+    assert (await market.anyone.get("/v1/loans/L1/payments")).body["items"] == []
+
+    told = await market.admin.post(SERVICING, [PAYMENT, second])
+    assert (told.status, [item["duplicate"] for item in told.body["items"]]) == (201, [False, False])
+    again = await market.admin.post(SERVICING, [PAYMENT, second])
+    assert (again.status, again.body["duplicate"]) == (200, True)
+    rows = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
+    partly = rows[1]
+    assert (partly["payment"], partly["received"], partly["status"]) == ("488.49", "400.00", "due")
+    first = (await market.anyone.get("/v1/loans/L1/payments?limit=1")).body
+    after = (await market.anyone.get(f"/v1/loans/L1/payments?cursor={first['next_cursor']}")).body
+    assert [item["event_id"] for item in first["items"] + after["items"]] == ["srv-1", "srv-2"]
+
+
+async def test_a_reschedule_takes_rows_as_the_schedule_shows_them(market: Market) -> None:
+    row = {"due_date": "2025-01-15", "interest": "600.00", "principal": "10000.00", "payment": "10600.00"}
+    event = {"event_id": "r", "loan_id": "L1", "type": "reschedule", "value_date": "2024-01-15", "schedule": [row]}
+    wrong = await market.admin.post(SERVICING, {**event, "schedule": [{**row, "payment": "1.00"}]})
+    assert (wrong.status, wrong.code, wrong.field) == (422, "invalid_arguments", "schedule")
+    assert (await market.admin.post(SERVICING, event)).status == 201
+    [shown] = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
+    assert {name: shown[name] for name in row} == row
+    assert (await market.anyone.get("/v1/loans/L1")).body["maturity_date"] == "2025-01-15"
+
+
+async def test_a_repaid_loan_closes_with_its_orders(market: Market) -> None:
+    placed = await market.buyer.post("/v1/orders", order())
+    body = {"event_id": "p", "loan_id": "L1", "type": "prepayment", "value_date": "2024-01-15"}
+    assert (await market.admin.post(SERVICING, body)).status == 201
+    told = (await market.buyer.get(placed.headers["Location"])).body
+    assert (told["order_status"], told["cancel_reason"]) == ("canceled", "loan_repaid")
+    refused = await market.buyer.post("/v1/orders", order())
+    assert (refused.status, refused.code) == (409, "loan_closed")
+    assert (await market.anyone.get("/v1/loans/L1")).body["status"] == "repaid"
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code", "field"),
+    [
+        ({"value_date": "2024-02-15"}, 422, "invalid_arguments", "value_date"),
+        ({"amount": "0.00"}, 422, "invalid_arguments", "amount"),
+        ({"amount": "888.491"}, 422, "invalid_arguments", "amount"),
+        ({"type": "gift"}, 422, "invalid_arguments", "type"),
+        ({"nonsense": 1}, 422, "unknown_field", "nonsense"),
+        ({"loan_id": "L9"}, 404, "unknown_loan", "loan_id"),
+        ({"type": "recovery"}, 422, "invalid_arguments", "type"),
+    ],
+)
+async def test_refusals_name_the_field(market: Market, changed: Json, status: int, code: str, field: Any) -> None:
+    told = await market.admin.post(SERVICING, {**PAYMENT, "value_date": "2024-01-15", **changed})
+    assert (told.status, told.code, told.field) == (status, code, field)
+
+
+async def test_an_empty_list_is_refused(market: Market) -> None:
+    assert (await market.admin.post(SERVICING, [])).code == "invalid_arguments"
+    assert (await market.admin.post("/v1/admin/deposits", [])).code == "invalid_arguments"
