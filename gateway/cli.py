@@ -1,4 +1,4 @@
-"""The debt-market command: serve, demo, import-loans, day-roll, migrate, check, replay, bench.
+"""The debt-market command: serve, demo, import-loans, service, day-roll, migrate, check, replay, bench.
 
 Each command is a class of settings, so that flags, DEBT_MARKET_* variables, .env and --help come from one place, with a
 `run` that returns the exit code: 0 done, 1 refused with reasons, 2 wrong usage.
@@ -31,7 +31,7 @@ from pydantic_settings import (
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway import importing
+from gateway import importing, servicing_file
 from gateway.client import ApiError, ApiKey, Client
 from gateway.config import DatabaseSettings, EnvSettings, Settings
 from gateway.demo.run import DemoSettings, demo
@@ -183,6 +183,43 @@ class ImportLoans(ClientSettings):
             concurrency=self.concurrency,
             on_row=lambda: progress.advance(bar),
         )
+
+
+class Service(ClientSettings):
+    """
+    Book a CSV or CSV.gz file of servicing events, the whole file or nothing of it (docs/servicing.md).
+
+    Examples:
+      debt-market service payments.csv --dry-run
+      debt-market service payments.csv --url http://127.0.0.1:8080 --key KEY:SECRET
+    """
+
+    file: CliPositionalArg[Path] = Field(description="the events")
+    dry_run: bool = Field(default=False, description="check the rows, send nothing")
+
+    def run(self) -> int:
+        if not self.file.is_file():
+            raise UsageError(f"there is no file {self.file}")
+        if not self.dry_run:
+            self.require_key()
+        try:
+            rows = servicing_file.read(self.file)
+            summary = servicing_file.Summary(rows) if self.dry_run else run_async(self._send(rows))
+        except (importing.FileRefused, ApiError) as e:
+            return refused(str(e), as_json=self.as_json)
+        except (aiohttp.ClientError, TimeoutError) as e:
+            return refused(f"no answer from {self.url or DEFAULT_URL}: {e}", as_json=self.as_json)
+        if self.as_json:
+            print_json(summary.as_json())
+        else:
+            print(f"{self.file.name}{' (dry run)' if self.dry_run else ''}: {summary.as_text()}")
+            for row in summary.refusals:
+                print(f"line {row.line}: {row.reason}", file=sys.stderr)
+        return REFUSED if summary.refusals else DONE
+
+    async def _send(self, rows: list[servicing_file.FileRow]) -> servicing_file.Summary:
+        async with self.client() as client:
+            return await servicing_file.send(rows, client)
 
 
 class DayRoll(ClientSettings):
@@ -345,6 +382,7 @@ class App(BaseSettings):
     serve: CliSubCommand[Serve] = Field(description="run the market")
     demo: CliSubCommand[Demo] = Field(description="run a market with made-up loans and traders, to look at")
     import_loans: CliSubCommand[ImportLoans] = Field(description="register the loans of a CSV file")
+    service: CliSubCommand[Service] = Field(description="book a CSV file of servicing events")
     day_roll: CliSubCommand[DayRoll] = Field(description="move the business date forward")
     migrate: CliSubCommand[Migrate] = Field(description="bring a database to this version's schema")
     check: CliSubCommand[Check] = Field(description="verify log, balances and positions from the tables")
@@ -390,7 +428,7 @@ def run(arguments: list[str]) -> int:
         command = get_subcommand(CliApp.run(App, cli_args=arguments or ["--help"]))
     except ValidationError as e:
         raise UsageError("; ".join(map(said, e.errors()))) from e
-    assert isinstance(command, Serve | Demo | ImportLoans | DayRoll | DatabaseCommand)
+    assert isinstance(command, Serve | Demo | ImportLoans | Service | DayRoll | DatabaseCommand)
     return command.run()
 
 

@@ -128,7 +128,7 @@ def file_prefix(path: Path) -> str:
 
 def survey(path: Path, defaults: Defaults) -> Survey:
     """Read a file to its end. Raises FileRefused."""
-    with _opened(path) as text:
+    with opened(path) as text:
         kind, rows = read(text, defaults)
         found = Survey(kind, 0, [], [])
         originators: dict[AccountId, None] = {}
@@ -164,7 +164,7 @@ async def run(
     """
     if client is not None and not dry_run:
         await _open_originators(client, found.originators)
-    with _opened(path) as text:
+    with opened(path) as text:
         kind, rows = read(text, defaults)
         summary = Summary(format=kind)
         try:
@@ -232,7 +232,7 @@ async def _open_originators(client: Client, originators: list[AccountId]) -> Non
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def opened(path: Path) -> Iterator[TextIO]:
     """Open CSV or CSV.gz, told apart by content. Bytes that are not UTF-8 come as surrogates: their row is refused."""
     try:
         with path.open("rb") as file:
