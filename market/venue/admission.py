@@ -4,6 +4,8 @@ The order of the checks is part of the contract (PROTOCOL, "Which code"): loan, 
 eligibility; holdings, funds and what the book says follow in trading.py.
 """
 
+from datetime import date
+
 from market.claims.loan import LIVE_STATUSES
 from market.commands import AccountKind, Mode
 from market.errors import (
@@ -20,11 +22,13 @@ from market.errors import (
     RuleViolation,
     YieldFloor,
 )
-from market.ids import Face, PriceBp
+from market.ids import Face, Nanos, PriceBp
 from market.money import div_up
 from market.orderbook.order import Side
 from market.venue.amounts import principal_of
 from market.venue.state import PAR, Account, Loan, State
+
+HOUR = 3_600 * 10**9  # in nanoseconds
 
 
 def check_account(account: Account) -> None:
@@ -66,10 +70,13 @@ def price_bounds(loan: Loan) -> tuple[PriceBp, PriceBp]:
 
 
 def market_limit(loan: Loan, state: State, side: Side) -> PriceBp:
-    """Return the limit that a market order gets: the collar, and for a buyer never below the yield floor."""
+    """Return the limit that a market order gets: collar and rulebook, and for a buyer never below the yield floor."""
+    rules = loan.rulebook
     lowest, highest = price_bounds(loan)
     if side is Side.SELL:
-        return lowest
+        return lowest if rules.max_discount_bp is None else max(lowest, PriceBp(PAR - rules.max_discount_bp))
+    if not rules.premium_allowed:
+        highest = min(highest, PAR)
     cap = loan.on(state.today).price_cap
     return highest if cap is None else min(highest, PriceBp(cap // loan.rulebook.tick * loan.rulebook.tick))
 
@@ -102,10 +109,27 @@ def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
         raise RuleViolation("no premium is allowed", field="limit_price", rule="premium_allowed")
     if rules.max_discount_bp is not None and PAR - price > rules.max_discount_bp:
         raise RuleViolation("the discount is too large", field="limit_price", rule="max_discount_pct")
+    if rules.blackout_days and _in_blackout(loan, state.today):
+        raise RuleViolation(f"no orders on a due date and {rules.blackout_days} days before it", rule="blackout_days")
     cap = loan.on(state.today).price_cap
     if cap is not None and price > cap:
         highest = f"{max(cap, 0) / 100:.2f}"
         raise YieldFloor(f"above {highest} a buyer would yield less than the floor", field="limit_price")
+
+
+def _in_blackout(loan: Loan, today: date) -> bool:
+    return any(0 <= (row.due_date - today).days <= loan.rulebook.blackout_days for row in loan.schedule.rows)
+
+
+def expiry(loan: Loan, expire_at: Nanos | None, now: Nanos, *, rests: bool) -> Nanos | None:
+    """Return when an order ends: when it was asked to, or at the end of the life that the rulebook gives it."""
+    hours = loan.rulebook.order_life_hours
+    if hours is None or not rests:
+        return expire_at
+    latest = Nanos(now + hours * HOUR)
+    if expire_at is not None and expire_at > latest:
+        raise RuleViolation(f"an order lives {hours} hours at most", field="expire_time", rule="order_life_hours")
+    return latest if expire_at is None else expire_at
 
 
 def check_open_orders(loan: Loan, account: Account) -> None:

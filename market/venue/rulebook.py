@@ -1,4 +1,4 @@
-"""The rules of a market as data: what one loan's book admits. `OPEN` is the shipped default.
+"""The rules of a market as data: what one loan's book admits. Two are shipped: `OPEN`, the default, and `CN_STRICT`.
 
 Field names are those of the API; units are integers here: prices and percents in basis points, rates in millionths,
 money and face in minor units.
@@ -28,6 +28,8 @@ class FeeRule:
 class Rulebook:
     """collar_bp: how far an order may be from the reference price (last trade, else par), in basis points of it.
 
+    blackout_days: no order on a due date, nor so many days before it; 0 for no such rule.
+    order_life_hours: how long an order rests at most, None for ever.
     max_open_orders: per account over the whole market.
     """
 
@@ -43,6 +45,8 @@ class Rulebook:
     max_discount_bp: int | None = None
     yield_floor_ppm: int | None = 0
     grace_days: int = 15
+    blackout_days: int = 0
+    order_life_hours: int | None = None
     tradable_statuses: frozenset[LoanStatus] = field(default=LIVE_STATUSES)
     buyer_fee: FeeRule = FeeRule()
     seller_fee: FeeRule = FeeRule()
@@ -50,4 +54,15 @@ class Rulebook:
 
 
 OPEN = Rulebook(name="open")
-SHIPPED = {OPEN.name: OPEN}
+CN_STRICT = Rulebook(
+    name="cn-strict",
+    lot=Face(1_00),
+    min_face=Face(100_00),
+    premium_allowed=False,
+    max_discount_bp=500,
+    blackout_days=5,
+    order_life_hours=72,
+    tradable_statuses=frozenset({LoanStatus.CURRENT}),
+    seller_fee=FeeRule(rate_ppm=3_000),
+)
+SHIPPED = {rules.name: rules for rules in (OPEN, CN_STRICT)}

@@ -19,9 +19,10 @@ from market.errors import (
     VersionMismatch,
 )
 from market.events import OrderAccepted
-from market.ids import Face, OrderId, PriceBp
+from market.ids import Face, Nanos, OrderId, PriceBp
 from market.orderbook.book import MatchPlan
 from market.orderbook.order import (
+    IMMEDIATE,
     CancelReason,
     ExecType,
     Order,
@@ -57,9 +58,11 @@ def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
         loan, command.quantity, min_quantity=command.min_quantity, display_quantity=command.display_quantity
     )
     admission.check_rulebook(loan, state, price)
+    rests = command.order_type is not OrderType.MARKET and command.time_in_force not in IMMEDIATE
+    expire_at = admission.expiry(loan, command.expire_at, changes.at, rests=rests)
     admission.check_open_orders(loan, account)
     admission.check_eligibility(account, command.side)
-    order = _new_order(account, command, price, changes)
+    order = _new_order(account, command, price, expire_at, changes)
     if order.order_type is OrderType.LIMIT or order.side is Side.SELL:
         _check_cover(state, loan, account, order, quantity=order.quantity)
     matching = Matching(state, loan, account, order, changes)
@@ -135,7 +138,9 @@ def _limit(state: State, loan: Loan, command: PlaceOrder) -> PriceBp:
     return command.price
 
 
-def _new_order(account: Account, command: PlaceOrder, price: PriceBp, changes: Changes) -> Order:
+def _new_order(
+    account: Account, command: PlaceOrder, price: PriceBp, expire_at: Nanos | None, changes: Changes
+) -> Order:
     is_market = command.order_type is OrderType.MARKET
     return Order(
         order_id=OrderId(changes.seq),
@@ -146,7 +151,7 @@ def _new_order(account: Account, command: PlaceOrder, price: PriceBp, changes: C
         side=command.side,
         order_type=command.order_type,
         time_in_force=TimeInForce.IOC if is_market else command.time_in_force,
-        expire_at=command.expire_at,
+        expire_at=expire_at,
         price=price,
         quantity=command.quantity,
         post_only=command.post_only,

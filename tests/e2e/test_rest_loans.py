@@ -178,7 +178,8 @@ async def test_the_market_says_how_it_is(market: Market) -> None:
     assert status["engine_seq"] == market.stack.engine.seq
     assert (await market.anyone.get("/v1/limits")).body["page_max"] == 500
     assert (await market.anyone.get("/v1/currencies")).body["items"] == [{"currency": "USD", "decimals": 2}]
-    assert (await market.anyone.get("/v1/fees")).body["items"][0]["rulebook"] == "open"
+    fees = (await market.anyone.get("/v1/fees")).body["items"]
+    assert [item["rulebook"] for item in fees] == ["cn-strict", "open"]
     assert (await market.anyone.get("/healthz")).status == 200
     assert (await market.anyone.get("/readyz")).body == {"status": "ready"}
 

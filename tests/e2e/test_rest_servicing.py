@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.rest import Json, Market, order
+from tests.e2e.test_rest_admin import LOAN
 
 ROLL = {"to": "2024-03-15"}
 PAYMENT: Json = {
@@ -94,6 +95,29 @@ async def test_a_repaid_loan_closes_with_its_orders(market: Market) -> None:
     refused = await market.buyer.post("/v1/orders", order())
     assert (refused.status, refused.code) == (409, "loan_closed")
     assert (await market.anyone.get("/v1/loans/L1")).body["status"] == "repaid"
+
+
+async def test_a_loan_under_cn_strict_shows_its_rules_and_refuses_by_their_names(market: Market) -> None:
+    loan = {**LOAN, "loan_id": "CN-1", "rulebook": "cn-strict"}
+    assert (await market.admin.post("/v1/admin/loans", loan)).status == 201
+    shown = (await market.anyone.get("/v1/loans/CN-1")).body["rulebook"]
+    rules = {
+        "name": "cn-strict",
+        "lot": "1.00",
+        "min_face": "100.00",
+        "premium_allowed": False,
+        "max_discount_pct": "5.00",
+        "blackout_days": 5,
+        "order_life_hours": 72,
+        "tradable_statuses": ["current"],
+        "yield_floor": "0.00",
+    }
+    assert {name: shown[name] for name in rules} == rules
+    assert shown["fees"]["seller"]["rate"] == "0.003"
+    told = await market.buyer.post("/v1/orders", order(loan_id="CN-1", price="94.99"))
+    assert (told.status, told.code, told.body["rule"]) == (422, "rule_violation", "max_discount_pct")
+    told = await market.buyer.post("/v1/orders", order(loan_id="CN-1"))
+    assert told.status == 201
 
 
 @pytest.mark.parametrize(
