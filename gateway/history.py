@@ -15,10 +15,24 @@ from market.events import ExecutionRow, OrderState, Serviced, Traded
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.settlement.codec import load_rows
+from market.settlement.journal import EntryKind, Leg, Unit
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
+STATEMENT = """
+    SELECT * FROM (
+        SELECT p.entry_id, p.leg_no, e.kind, e.reference, p.unit, p.asset, p.leg, p.amount,
+               CASE WHEN p.unit = 'face' THEN p.asset
+                    WHEN e.kind = 'trade' THEN
+                        (SELECT t.loan_id FROM market.trade t WHERE t.trade_id = e.reference::bigint)
+                    WHEN e.kind = 'servicing' THEN
+                        (SELECT s.loan_id FROM market.servicing_event s WHERE s.event_id = e.reference) END AS loan_id,
+               e.seq, e.at
+        FROM market.posting p JOIN market.journal_entry e USING (entry_id)
+        WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) > ($2, $3) AND e.seq > $4 AND e.at >= $5 AND e.at < $6
+    ) legs WHERE $7::text IS NULL OR loan_id = $7 ORDER BY entry_id, leg_no LIMIT $8
+"""
 NEVER = 1 << 62  # a key, or a time, above all others
 MESSAGES_PER_READ = 500
 
@@ -58,6 +72,23 @@ class StoredServicing:
     engine_seq: Seq
     at: Nanos
     place: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeg:
+    """One posting of an account. loan_id: of face, of a trade or a servicing event; None for deposits and the like."""
+
+    entry_id: int
+    leg_no: int
+    kind: EntryKind
+    reference: str
+    unit: Unit
+    asset: str
+    leg: Leg
+    amount: int
+    loan_id: LoanId | None
+    engine_seq: Seq
+    at: Nanos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +225,15 @@ class History:
         )
         return [_stored_servicing(record) for record in records]
 
+    async def statement(
+        self, account_id: AccountId, *, span: Span, after: tuple[int, int], limit: int
+    ) -> list[StoredLeg]:
+        """Return the account's postings behind `after` (entry, leg), oldest first."""
+        records = await self._pool.fetch(
+            STATEMENT, account_id, after[0], after[1], span.after_seq, span.since, span.until, span.loan_id, limit
+        )
+        return [_stored_leg(record) for record in records]
+
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
         records = await self._pool.fetch(
             f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "
@@ -226,6 +266,13 @@ def _stored_servicing(record: asyncpg.Record) -> StoredServicing:
     values = dict(record)
     seq, at, place = (values.pop(name) for name in ("seq", "at", "nr"))
     return StoredServicing(serviced(values), Seq(seq), Nanos(at), place)
+
+
+def _stored_leg(record: asyncpg.Record) -> StoredLeg:
+    entry_id, leg_no, kind, reference, unit, asset, leg, amount, loan_id, seq, at = record
+    return StoredLeg(
+        entry_id, leg_no, EntryKind(kind), reference, Unit(unit), asset, Leg(leg), amount, loan_id, Seq(seq), Nanos(at)
+    )
 
 
 def _stored_trade(record: asyncpg.Record) -> StoredTrade:

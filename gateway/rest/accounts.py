@@ -1,6 +1,10 @@
 """An account's own affairs: fills, trades, balances, positions, keys and tokens."""
 
+import csv
+import io
+from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
@@ -10,8 +14,16 @@ from gateway.history import NEVER
 from gateway.requests import Empty, NewApiKey
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
-from gateway.schemas import balances_object, execution_row, own_trade, position_row
+from gateway.schemas import (
+    STATEMENT_COLUMNS,
+    balances_object,
+    execution_row,
+    own_trade,
+    position_row,
+    statement_row,
+)
 from gateway.wire import SECOND, time_text
+from market.errors import InvalidArguments
 
 
 async def executions(call: Call) -> web.Response:
@@ -49,6 +61,44 @@ async def positions(call: Call) -> web.Response:
     return page(items, cursor_of(held[limit - 1][0]) if len(held) > limit else None)
 
 
+class StatementFormat(StrEnum):
+    JSON = "json"
+    CSV = "csv"
+
+
+async def statement(call: Call) -> web.Response:
+    """Every posting of the account, oldest first. CSV has one page too; the next cursor is in its Link header."""
+    after = call.query.cursor(int, int) or [0, -1]
+    limit = call.query.limit()
+    formats = call.query.words("format", StatementFormat) or {StatementFormat.JSON}
+    if len(formats) != 1:
+        raise InvalidArguments("format: json or csv", field="format")
+    found = await call.api.history.statement(
+        call.principal.account_id, span=call.query.span(), after=(after[0], after[1]), limit=limit
+    )
+    loans = call.api.views.loans
+    rows = [statement_row(leg, lambda loan_id: loans[loan_id].state.terms.currency) for leg in found]
+    more = cursor_of(found[-1].entry_id, found[-1].leg_no) if len(found) == limit else None
+    return page(rows, more) if StatementFormat.JSON in formats else _statement_csv(rows, more)
+
+
+def _statement_csv(rows: list[dict[str, Any]], more: str | None) -> web.Response:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, STATEMENT_COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
+    if more is not None:
+        headers["Link"] = f'<?format=csv&cursor={more}>; rel="next"'
+    return web.Response(text=text.getvalue(), content_type="text/csv", charset="utf-8", headers=headers)
+
+
+def _cell(value: object) -> object:
+    """Return a text that a spreadsheet does not take for a formula: references are of others' making."""
+    is_formula = isinstance(value, str) and value[:1] in ("=", "@", "+", "\t")
+    return f"'{value}" if is_formula else value
+
+
 async def new_token(call: Call) -> web.Response:
     call.parsed(Empty)
     token, ends_at = call.api.keys.new_token(call.principal)
@@ -84,6 +134,7 @@ ROUTES = (
     Route("GET", "/v1/trades", Access.READ, trades, PAGE | SPAN),
     Route("GET", "/v1/balances", Access.READ, balances),
     Route("GET", "/v1/positions", Access.READ, positions, PAGE),
+    Route("GET", "/v1/statement", Access.READ, statement, PAGE | SPAN | {"format"}),
     Route("POST", "/v1/ws-token", Access.READ, new_token),
     Route("POST", "/v1/api-keys", Access.READ, new_key),
     Route("GET", "/v1/api-keys", Access.READ, list_keys),

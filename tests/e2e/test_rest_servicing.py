@@ -1,10 +1,13 @@
 """Servicing from outside: what a servicer reports, and what everybody sees of it."""
 
+import csv
+from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.e2e.rest import Json, Market, order
+from tests.e2e.rest import Json, Market, Rest, order
 from tests.e2e.test_rest_admin import LOAN
 
 ROLL = {"to": "2024-03-15"}
@@ -140,3 +143,42 @@ async def test_refusals_name_the_field(market: Market, changed: Json, status: in
 async def test_an_empty_list_is_refused(market: Market) -> None:
     assert (await market.admin.post(SERVICING, [])).code == "invalid_arguments"
     assert (await market.admin.post("/v1/admin/deposits", [])).code == "invalid_arguments"
+
+
+async def test_the_statement_sums_to_the_balances(market: Market) -> None:
+    assert (await market.seller.post("/v1/orders", order("sell", qty="1000.00"))).status == 201
+    assert (await market.buyer.post("/v1/orders", order(qty="1000.00"))).status == 201
+    await market.admin.post("/v1/admin/day-roll", ROLL)
+    await market.admin.post(SERVICING, PAYMENT)
+    rows: list[Json] = []
+    cursor = ""
+    while True:
+        answer = (await market.buyer.get(f"/v1/statement?limit=2{cursor}")).body
+        rows += answer["items"]
+        if answer["next_cursor"] is None:
+            break
+        cursor = f"&cursor={answer['next_cursor']}"
+    balances = (await market.buyer.get("/v1/balances")).body
+    assert total(rows, "cash") == Decimal(balances["cash"][0]["total"])
+    assert total(rows, "face") == Decimal(balances["claims"][0]["total"])
+    legs = [(row["leg"], row["amount"], row["loan_id"], row["event_id"]) for row in rows[-2:]]
+    assert legs == [("interest", "10.00", "L1", "srv-1"), ("repayment", "78.85", "L1", "srv-1")]
+    assert [row["trade_id"] for row in rows if row["leg"] in ("principal", "claim")] == ["T-1", "T-1"]
+    of_loan = (await market.buyer.get("/v1/statement?loan_id=L1")).body["items"]
+    assert of_loan == rows[1:]
+
+    text = await csv_of(market.buyer, "/v1/statement?format=csv")
+    assert [row["row_id"] for row in csv.DictReader(text.splitlines())] == [row["row_id"] for row in rows]
+    assert (await market.buyer.get("/v1/statement?format=pdf")).field == "format"
+    assert (await market.anyone.get("/v1/statement")).code == "auth_required"
+
+
+def total(rows: list[Json], unit: str) -> Decimal:
+    return sum((Decimal(row["amount"]) for row in rows if row["unit"] == unit), Decimal(0))
+
+
+async def csv_of(who: Rest, path: str) -> str:
+    headers = who.signature("GET", path, b"")
+    async with aiohttp.ClientSession() as client, client.get(who.url + path, headers=headers) as response:
+        assert (response.status, response.content_type) == (200, "text/csv")
+        return await response.text()
