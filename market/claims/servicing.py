@@ -238,7 +238,8 @@ def _recovery(terms: LoanTerms, before: Standing, event: ServicingEvent) -> Outc
         left = _amount(event) - costs
         _require(left >= 0, "costs", "must not be more than the amount")
         due = sum(row.interest for row in schedule.rows[schedule.paid : _due_end(schedule, on)])
-        split = Minor(min(left, due)), Minor(max(left - due, 0))
+        principal = Minor(min(max(left - due, 0), before.outstanding))
+        split = Minor(left - principal), principal  # what no schedule knows is interest that ran on after it
     interest, principal = split
     _require(interest + principal + costs > 0, "amount", "must be more than 0")
     _require(principal <= before.outstanding, _at_fault(event), f"only {_text(before.outstanding)} is outstanding")

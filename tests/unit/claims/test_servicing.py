@@ -169,6 +169,12 @@ def test_recovery_pays_costs_then_interest_then_principal_years_later() -> None:
     assert (loan.at.status, loan.at.outstanding) == (LoanStatus.RECOVERED, 0)
 
 
+def test_a_recovery_beyond_what_the_schedule_owes_is_interest_that_ran_on() -> None:
+    loan = OneLoan(status=LoanStatus.WRITTEN_OFF)
+    assert money(loan.do("recovery", date(2029, 1, 1), 11_000_00)) == (1_000_00, 10_000_00, 0)
+    assert loan.at.status is LoanStatus.RECOVERED
+
+
 def test_reschedule_replaces_the_open_rows_and_may_capitalise_interest() -> None:
     loan = OneLoan()
     loan.do("payment", DUE[0], LEVEL)
