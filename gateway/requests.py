@@ -240,6 +240,12 @@ class RestOrder(OrderParams):
     loan_id: Name
 
 
+class RestBatch(Request):
+    """Each order is read by itself, so that one refusal is not that of all."""
+
+    orders: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=50)]
+
+
 class AmendParams(Request):
     order_qty: Quantity | None = None
     limit_price: Price | None = None

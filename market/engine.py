@@ -110,6 +110,7 @@ class Request:
     actor: str
     reply: Reply
     received_at: Nanos
+    joined: bool = False  # commits together with the one before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,10 @@ class Engine:
         """Wait until commands are taken."""
         await self._online.wait()
 
-    def send(self, command: Command, *, actor: str, reply: Reply) -> None:
-        """Put a command into the inbox. `reply` is called exactly once, before any listener hears of it.
+    def send(self, command: Command, *, actor: str, reply: Reply, joined: bool = False) -> None:
+        """Put a command into the inbox. `reply` is called exactly once, before any listener hears of its commit.
 
+        joined: commit it together with the command sent just before, so that listeners hear of both after both replies.
         Raises Busy or Unavailable at once: the command was not taken then.
         """
         if self.phase is not Phase.ONLINE or self._stopping:
@@ -186,7 +188,7 @@ class Engine:
         now = Nanos(self._clock())
         if now < self._reopens_at and isinstance(command, PlaceOrder | AmendOrder):
             raise MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
-        self._inbox.append(Request(command, actor, reply, now))
+        self._inbox.append(Request(command, actor, reply, now, joined))
         self._wake.set()
 
     async def submit(self, command: Command, *, actor: str) -> Answer:
@@ -277,8 +279,9 @@ class Engine:
     def _apply_inbox(self, limit: int) -> None:
         if self._metrics is not None:
             self._metrics.set_inbox(len(self._inbox))
-        for _ in range(min(limit, len(self._inbox))):
+        while self._inbox and (limit > 0 or self._inbox[0].joined):
             self._applied.append(self._apply(self._inbox.popleft()))
+            limit -= 1
 
     def _apply(self, request: Request) -> Outcome:
         """Carry out one command in memory. An exception that is no MarketError is our bug and stops the engine."""
@@ -312,14 +315,15 @@ class Engine:
         self._release()
 
     def _release(self) -> None:
-        """Tell everybody, in sequence order: first who asked, then who listens."""
+        """Tell everybody, in sequence order: first who asked, for all commands that are joined, then who listens."""
         released, self._committing = self._committing, []
-        for outcome in released:
-            self._tell(outcome.request, outcome.told)
-            if outcome.entry is not None:
-                self.seq = outcome.entry.seq
+        for group in _joined(released):
+            for outcome in group:
+                self._tell(outcome.request, outcome.told)
+            for entry in [outcome.entry for outcome in group if outcome.entry is not None]:
+                self.seq = entry.seq
                 for listener in self._listeners:
-                    listener.on_entry(outcome.entry)
+                    listener.on_entry(entry)
         for listener in self._listeners:
             listener.on_batch_end()
 
@@ -426,6 +430,16 @@ class Engine:
     @staticmethod
     def _not_executed() -> Unavailable:
         return Unavailable("the engine is recovering: the command was not executed")
+
+
+def _joined(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    groups: list[list[Outcome]] = []
+    for outcome in outcomes:
+        if outcome.request.joined and groups:
+            groups[-1].append(outcome)
+        else:
+            groups.append([outcome])
+    return groups
 
 
 def _nobody_waits(_told: Answer | MarketError) -> None:

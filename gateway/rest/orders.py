@@ -1,18 +1,22 @@
 """Orders: place, look at, amend, cancel. Success is answered once it is durable."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from gateway.history import NEVER, StoredOrder
-from gateway.requests import AmendParams, RestCancelAll, RestOrder, client_order_id
+from gateway.requests import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object
+from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
 from gateway.ws.executions import engine_seq_of
-from market.commands import AmendOrder, CancelOrder, CountAck, OrderAck, PlaceOrder
+from market.commands import AmendOrder, CancelOrder, Command, CountAck, OrderAck, PlaceOrder
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
 from market.ids import Face, LoanId, OrderId
@@ -30,6 +34,39 @@ async def place(call: Call) -> web.Response:
     headers = {"Location": f"/v1/orders/{order_id_text(ack.order_id)}", "ETag": _etag(ack.version)}
     status = HTTPStatus.OK if ack.duplicate else HTTPStatus.CREATED
     return reply(_first_answer(stored, command, ack), status=status, headers=headers)
+
+
+async def place_batch(call: Call) -> web.Response:
+    """Each order's result or error, in order. One that is refused does not keep the others out."""
+    now, account_id = call.now, call.principal.account_id
+
+    def command_of(body: dict[str, Any]) -> Command:
+        order = RestOrder.parse(body)
+        return order.to_command(account_id, LoanId(order.loan_id), now=now)
+
+    asked = [command_or_refusal(partial(command_of, body)) for body in call.parsed(RestBatch).orders]
+    rows = [
+        error_row(told) if isinstance(told, MarketError) else await _placed(call, command, told)
+        for command, told in zip(asked, await _submitted_together(call, asked), strict=True)
+    ]
+    return reply({"orders": rows})
+
+
+async def _submitted_together(call: Call, asked: Sequence[Command | MarketError]) -> list[Told]:
+    future: asyncio.Future[list[Told]] = asyncio.get_running_loop().create_future()
+
+    def done(answers: list[Told]) -> None:
+        if not future.done():  # the client may have gone; its orders stand
+            future.set_result(answers)
+
+    send_together(call.api.engine, asked, actor=call.principal.key, done=done)
+    return await future
+
+
+async def _placed(call: Call, command: Command | MarketError, answer: Answer) -> dict[str, Any]:
+    if not isinstance(command, PlaceOrder):
+        raise InvariantViolation(f"an order was sent as {command}")
+    return _first_answer(await _after(call, answer), command, _order_ack(answer))
 
 
 def _client_order_id(call: Call, given: str | None) -> str | None:
@@ -200,6 +237,7 @@ SPAN = frozenset({"after_seq", "since", "until", "loan_id"})
 ROUTES = (
     Route("POST", "/v1/orders", Access.TRADE, place),
     Route("GET", "/v1/orders", Access.READ, find, PAGE | SPAN | {"status"}),
+    Route("POST", "/v1/orders/batch", Access.TRADE, place_batch),
     Route("POST", "/v1/orders/cancel-all", Access.TRADE, cancel_all),
     Route("GET", "/v1/orders/by-client-id/{cid}", Access.READ, get_by_client_id),
     Route("GET", "/v1/orders/{order_id}", Access.READ, get),

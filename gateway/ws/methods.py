@@ -4,7 +4,9 @@ Orders go to the engine without waiting: the reply is queued from within its cal
 order caused on the same socket. A socket that is gone by then loses the reply, not the order.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
@@ -22,6 +24,7 @@ from gateway.requests import (
 )
 from gateway.requests import Request as Params
 from gateway.schemas import order_object
+from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
 from gateway.wire import minor_text, order_id_text
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
@@ -50,8 +53,11 @@ class Login(Params):
     cancel_on_disconnect: CancelOnDisconnect | None = None
 
 
-class SocketOrder(OrderParams):
+class SymbolOrder(OrderParams):
     symbol: Name
+
+
+class SocketOrder(SymbolOrder):
     token: Token | None = None
 
 
@@ -81,6 +87,43 @@ def as_list(one_or_many: T | list[T] | None) -> list[T]:
     if isinstance(one_or_many, list):
         return one_or_many
     return [] if one_or_many is None else [one_or_many]
+
+
+class BatchAdd(Params):
+    """symbol: of the orders that name none. Each order is read by itself, so that one refusal is not that of all."""
+
+    orders: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=TOGETHER_MAX)]
+    symbol: Name | None = None
+    token: Token | None = None
+
+
+class NamedOrder(Params):
+    order_id: OrderIdText | None = None
+    cl_ord_id: ClientOrderIdText | None = None
+
+
+class BatchCancel(Params):
+    orders: list[NamedOrder | OrderIdText] = Field([])
+    order_id: list[OrderIdText] = Field([])
+    cl_ord_id: list[ClientOrderIdText] = Field([])
+    token: Token | None = None
+
+    def to_commands(self, account_id: AccountId) -> list[CancelOrder]:
+        """Raises InvalidArguments for no order at all, or for too many."""
+        named: list[tuple[OrderId | None, str | None]] = [
+            (each.order_id, each.cl_ord_id) if isinstance(each, NamedOrder) else (each, None) for each in self.orders
+        ]
+        named += [(order_id, None) for order_id in self.order_id]
+        named += [(None, cl_ord_id) for cl_ord_id in self.cl_ord_id]
+        if not 0 < len(named) <= TOGETHER_MAX:
+            raise InvalidArguments(f"orders: from 1 to {TOGETHER_MAX} orders", field="orders")
+        return [_cancel(account_id, *each) for each in named]
+
+
+def _cancel(account_id: AccountId, order_id: OrderId | None, cl_ord_id: str | None) -> CancelOrder:
+    require_one(order_id, cl_ord_id)
+    client_order_id = None if cl_ord_id is None else ClientOrderId(cl_ord_id)
+    return CancelOrder(account_id=account_id, order_id=order_id, client_order_id=client_order_id)
 
 
 class SocketCancelAll(CancelAllParams):
@@ -135,11 +178,26 @@ async def logout(session: Session, request: Request) -> None:
 async def add_order(session: Session, request: Request) -> None:
     asked = SocketOrder.parse(request.params)
     who = session.principal(asked.token, Scope.TRADE)
-    now = Nanos(request.time_in)
-    command = asked.to_command(who.account_id, loan_of(session, asked.symbol), now=now, session=session.name)
-    if asked.cancel_on_disconnect:
-        session.asked_for_cancel[who.account_id] = who
-    send(session, request, who, command)
+    send(session, request, who, order_command(session, request, who, asked))
+
+
+async def batch_add(session: Session, request: Request) -> None:
+    """One reply for all: each order's result or error, in order."""
+    asked = BatchAdd.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+
+    def command_of(body: dict[str, Any]) -> Command:
+        order = SymbolOrder.parse(body if asked.symbol is None else {"symbol": asked.symbol, **body})
+        return order_command(session, request, who, order)
+
+    reply_together(session, request, who, [command_or_refusal(partial(command_of, body)) for body in asked.orders])
+
+
+async def batch_cancel(session: Session, request: Request) -> None:
+    """One reply for all: first `orders`, then `order_id`, then `cl_ord_id`."""
+    asked = BatchCancel.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    reply_together(session, request, who, asked.to_commands(who.account_id))
 
 
 async def amend_order(session: Session, request: Request) -> None:
@@ -194,6 +252,8 @@ METHODS: dict[str, Method] = {
     "unsubscribe": unsubscribe,
     "resync": resync,
     "add_order": add_order,
+    "batch_add": batch_add,
+    "batch_cancel": batch_cancel,
     "amend_order": amend_order,
     "cancel_order": cancel_order,
     "cancel_all": cancel_all,
@@ -207,6 +267,14 @@ def loan_of(session: Session, symbol: str) -> LoanId:
         return session.gate.views.loan_of_symbol(symbol).loan_id
     except UnknownLoan:
         return LoanId(symbol)
+
+
+def order_command(session: Session, request: Request, who: Principal, asked: SymbolOrder) -> Command:
+    now = Nanos(request.time_in)
+    command = asked.to_command(who.account_id, loan_of(session, asked.symbol), now=now, session=session.name)
+    if asked.cancel_on_disconnect:
+        session.asked_for_cancel[who.account_id] = who
+    return command
 
 
 def require_one(order_id: OrderId | None, client_order_id: str | None) -> None:
@@ -230,6 +298,41 @@ def send(session: Session, request: Request, who: Principal, command: Command) -
             session.refuse(request, answer)
 
     gate.engine.send(command, actor=who.key, reply=told)
+
+
+def reply_together(session: Session, request: Request, who: Principal, asked: Sequence[Command | MarketError]) -> None:
+    """Give several commands to the engine; one reply follows when all are durable or refused."""
+    gate = session.gate
+
+    def done(answers: list[Told]) -> None:
+        if any(isinstance(answer, UnknownOrder) for answer in answers):
+            gate.hub.spawn(explain_and_reply(session, request, asked, answers))
+        else:
+            session.reply(request, {"orders": [told_row(session, answer) for answer in answers]})
+
+    send_together(gate.engine, asked, actor=who.key, done=done)
+
+
+async def explain_and_reply(
+    session: Session, request: Request, asked: Sequence[Command | MarketError], answers: list[Told]
+) -> None:
+    """As `refuse_unknown`, for several."""
+    rows = []
+    for command, answer in zip(asked, answers, strict=True):
+        told = answer
+        if isinstance(answer, UnknownOrder) and isinstance(command, CancelOrder):
+            with suppress(*DATABASE_TROUBLE):
+                told = await session.gate.history.why_unknown(answer, command)
+        rows.append(told_row(session, told))
+    session.reply(request, {"orders": rows})
+
+
+def told_row(session: Session, told: Told) -> dict[str, Any]:
+    if isinstance(told, MarketError):
+        session.gate.metrics.count_order(answer_of(told).code)
+        return error_row(told)
+    session.gate.metrics.count_order("accepted")
+    return result_of(told.result)
 
 
 async def refuse_unknown(

@@ -23,6 +23,7 @@ BODIES: dict[tuple[str, str], Json] = {
         stp_type="cancel_newest", cancel_on_disconnect=False, deadline=None, tag=None, cl_ord_id=None,
     ),
     ("PATCH", "/v1/orders/O-1"): {"order_qty": "1.00", "limit_price": "97.00", "if_version": 1, "deadline": None},
+    ("POST", "/v1/orders/batch"): {"orders": [order()]},
     ("POST", "/v1/orders/cancel-all"): {"loan_id": "L1", "side": "buy", "session": "s", "tag": "t"},
     ("POST", "/v1/api-keys"): {"scopes": ["read"], "ip_allow": [], "expires_at": None, "reason": None},
     ("POST", "/v1/admin/accounts"): {"account_id": "X", "kind": "investor", "name": "", "owner_group": None,

@@ -203,7 +203,7 @@ async def test_modes_and_halts_refuse_by_name(stack: Stack) -> None:
 
 async def test_methods_of_later_versions_are_unknown(stack: Stack) -> None:
     async with connected(stack.ws_url) as socket:
-        for method in ("batch_add", "mass_quote", "frobnicate", ""):
+        for method in ("mass_quote", "frobnicate", ""):
             reply = await socket.call(method)
             assert (reply["method"], reply["error"]) == (method, "EGeneral:Unknown method")
 

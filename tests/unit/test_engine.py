@@ -151,6 +151,22 @@ async def test_what_arrives_during_a_commit_is_one_batch_and_is_told_only_after_
         assert store.batches[-2:] == [1, 5]
 
 
+async def test_joined_commands_are_one_commit_and_answered_before_anybody_hears_of_them() -> None:
+    """Also when the batch is full: the limit gives way, the order of telling does not."""
+    store = MemoryStore()
+    async with running(store, batch_max=2) as (engine, ear):
+        ear.tape.clear()
+        engine.send(buy("BUYER", 9_700, 10_00), actor="t", reply=ear.reply("before"))
+        for n in range(3):
+            engine.send(buy("BUYER", 9_700, 10_00), actor="t", reply=ear.reply("joined"), joined=n > 0)
+        engine.send(buy("BUYER", 9_700, 10_00), actor="t", reply=ear.reply("after"))
+        await until(lambda: ear.told("after") != [])
+        acks = [("joined", 8), ("joined", 9), ("joined", 10)]
+        entries = [("entry", 8), ("entry", 9), ("entry", 10), "end"]
+        assert ear.tape[:9] == [("before", 7), ("entry", 7), *acks, *entries]
+        assert store.batches[-2:] == [4, 1]
+
+
 async def test_a_refusal_waits_for_the_batch_that_it_was_judged_on() -> None:
     """It was judged on state that is not durable yet; were that lost, the refusal would be wrong."""
     store = MemoryStore()
