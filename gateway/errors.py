@@ -42,10 +42,6 @@ class AuthPermissionDenied(MarketError):
     """This key may not do that."""
 
 
-class StaleBook(MarketError):
-    """The book has moved on since the view named (details: seq)."""
-
-
 class SelfTrade(MarketError):
     """This side would trade with the account's own order."""
 
@@ -72,10 +68,6 @@ class UnsupportedMediaType(MarketError):
 
 class RateLimited(MarketError):
     """Too many requests of this kind (details: retry_after_ms)."""
-
-
-class DeadlineElapsed(MarketError):
-    """The request's deadline had passed before it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +125,7 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
     market.OrderClosed: ErrorAnswer(_S.CONFLICT, "order_closed", _UNKNOWN_ORDER),
     market.DuplicateId: ErrorAnswer(_S.CONFLICT, "duplicate_id", "EOrder:Duplicate cl_ord_id"),
     market.VersionMismatch: ErrorAnswer(_S.PRECONDITION_FAILED, "version_mismatch", "EOrder:Version mismatch"),
-    StaleBook: ErrorAnswer(_S.PRECONDITION_FAILED, "stale_book", "EOrder:Stale book"),
+    market.StaleBook: ErrorAnswer(_S.PRECONDITION_FAILED, "stale_book", "EOrder:Stale book"),
     SelfTrade: ErrorAnswer(_S.CONFLICT, "self_trade", "EOrder:Self trade"),
     market.KillSwitch: ErrorAnswer(_S.CONFLICT, "kill_switch", _BLOCKED),
     MmpFrozen: ErrorAnswer(_S.CONFLICT, "mmp_frozen", _BLOCKED),
@@ -147,7 +139,7 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
     market.LoanClosed: ErrorAnswer(_S.CONFLICT, "loan_closed", "ELoan:Closed"),
     market.NotTransferable: ErrorAnswer(_S.CONFLICT, "not_transferable", "ELoan:Not transferable"),
     RateLimited: ErrorAnswer(_S.TOO_MANY_REQUESTS, "rate_limited", "{prefix}:Rate limit exceeded", retryable=True),
-    DeadlineElapsed: ErrorAnswer(_S.REQUEST_TIMEOUT, "deadline_elapsed", "EService:Deadline elapsed"),
+    market.DeadlineElapsed: ErrorAnswer(_S.REQUEST_TIMEOUT, "deadline_elapsed", "EService:Deadline elapsed"),
     market.MarketMode: ErrorAnswer(_S.CONFLICT, "market_mode", "EService:Market in {mode} mode", retryable=True),
     market.Busy: ErrorAnswer(_S.SERVICE_UNAVAILABLE, "busy", "EService:Busy", retryable=True),
     market.Unavailable: ErrorAnswer(_S.SERVICE_UNAVAILABLE, "unavailable", _UNAVAILABLE, retryable=True),

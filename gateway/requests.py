@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from gateway.errors import DeadlineElapsed, UnknownField
+from gateway.errors import UnknownField
 from gateway.wire import LARGEST, exact_decimal, parse_date, parse_order_id, parse_time, printable, scaled
 from market.claims.loan import (
     ClaimType,
@@ -181,16 +181,23 @@ class OrderParams(Request):
     cl_ord_id: ClientOrderIdText | None = None
     limit_yield: Later = None
     peg: Later = None
-    if_book_seq: Later = None
-    check_only: Later = Field(None, alias="validate")
+    if_book_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    check_only: bool = Field(False, alias="validate")
 
     def to_command(
-        self, account_id: AccountId, loan_id: LoanId, *, now: Nanos, session: str | None = None
+        self,
+        account_id: AccountId,
+        loan_id: LoanId,
+        *,
+        now: Nanos,
+        session: str | None = None,
+        if_book: int | None = None,
     ) -> PlaceOrder:
-        """Raises InvalidArguments for fields that contradict each other, DeadlineElapsed. now: when it was received."""
+        """Raises InvalidArguments for fields that contradict each other.
+
+        now: when it was received.  if_book: the digest that if_book_seq stands for.
+        """
         self._check_words(now)
-        if self.deadline is not None and self.deadline <= now:
-            raise DeadlineElapsed(field="deadline")
         return PlaceOrder(
             account_id=account_id,
             loan_id=loan_id,
@@ -210,6 +217,8 @@ class OrderParams(Request):
             client_order_id=None if self.cl_ord_id is None else ClientOrderId(self.cl_ord_id),
             session=session,
             tag=self.tag,
+            deadline=self.deadline,
+            if_book=if_book,
         )
 
     @property
@@ -256,13 +265,10 @@ class AmendParams(Request):
         self,
         account_id: AccountId,
         *,
-        now: Nanos,
         order_id: OrderId | None = None,
         client_order_id: ClientOrderId | None = None,
     ) -> AmendOrder:
         _require(self.order_qty is not None or self.limit_price is not None, "order_qty", "nothing to change")
-        if self.deadline is not None and self.deadline <= now:
-            raise DeadlineElapsed(field="deadline")
         return AmendOrder(
             account_id=account_id,
             order_id=order_id,
@@ -270,6 +276,7 @@ class AmendParams(Request):
             quantity=self.order_qty,
             price=self.limit_price,
             if_version=self.if_version,
+            deadline=self.deadline,
         )
 
 

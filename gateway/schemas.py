@@ -25,6 +25,7 @@ from gateway.wire import (
 from gateway.ws.rows import best_row, level_rows
 from market.claims.accrual import share
 from market.claims.schedule import Instalment
+from market.commands import OrderPriced
 from market.events import CashChanged, ClaimChanged, ExecutionRow, Fill, OrderState, Traded
 from market.ids import AccountId, Face, LoanId, Minor, PriceBp, TradeId
 from market.money import div_half_up
@@ -70,6 +71,23 @@ def order_object(order: OrderState, *, engine_seq: int, updated_at: int) -> Row:
         "held": minor_text(order.hold),
         "created_at": time_text(order.created_at),
         "updated_at": time_text(updated_at),
+    }
+
+
+def priced_row(priced: OrderPriced) -> Row:
+    """Return what an order would do if it were placed now; `leaves_qty` is what would be left of it."""
+    return {
+        "valid": True,
+        "cl_ord_id": priced.client_order_id,
+        "limit_price": minor_text(priced.price),
+        "order_qty": minor_text(priced.quantity),
+        "cum_qty": minor_text(priced.filled),
+        "leaves_qty": minor_text(priced.quantity - priced.filled),
+        "avg_price": minor_text(div_half_up(priced.turnover, priced.filled)) if priced.filled else None,
+        "principal": minor_text(priced.principal),
+        "accrued": minor_text(priced.accrued),
+        "dirty": minor_text(priced.principal + priced.accrued),
+        "fee": minor_text(priced.fee),
     }
 
 

@@ -40,6 +40,8 @@ from market.orderbook.order import FINAL_STATUSES, Side
 
 PAR = 10_000
 RECENT_TRADES = 50  # kept per loan
+CONDITION_DEPTH = 10  # of the view that an order's condition on the book names
+NO_BOOK = -1  # no book has this digest
 YIELDS_KEPT = 512  # per loan: prices whose yield is remembered until date or state change
 
 
@@ -100,6 +102,11 @@ class LoanView:
     @property
     def best_ask(self) -> tuple[PriceBp, Face] | None:
         return self.book.best(Side.SELL)
+
+    def digest_at(self, seq: int) -> int:
+        """Return the digest of the ten best levels if the view of them is at `seq`, else NO_BOOK."""
+        depth = self.book.view(CONDITION_DEPTH).snapshot()
+        return depth.digest if depth.seq == seq else NO_BOOK
 
     def accrued(self, on: date) -> Accrued:
         """Return accrued interest of the whole loan; nothing while it trades flat or once it is finished."""
@@ -216,6 +223,13 @@ class Views:
         if loan is None or loan.symbol != symbol:
             raise UnknownLoan(f"no loan {symbol}", field="symbol")
         return loan
+
+    def condition(self, loan_id: LoanId, if_book_seq: int | None) -> int | None:
+        """Return what PlaceOrder.if_book says for a number of the loan's depth-10 view."""
+        if if_book_seq is None:
+            return None
+        loan = self.loans.get(loan_id)
+        return NO_BOOK if loan is None else loan.digest_at(if_book_seq)
 
     def account(self, account_id: AccountId) -> AccountView:
         try:

@@ -123,7 +123,10 @@ class RollDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
-    """price: the limit, None for a market order."""
+    """price: the limit, None for a market order.
+
+    deadline: refuse it from this time on.  if_book: refuse it unless this is the digest of the ten best levels.
+    """
 
     account_id: AccountId
     loan_id: LoanId
@@ -143,6 +146,15 @@ class PlaceOrder:
     client_order_id: ClientOrderId | None = None
     session: str | None = None
     tag: str | None = None
+    deadline: Nanos | None = None
+    if_book: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOrder:
+    """Judge and price an order as it would be placed now. Changes nothing."""
+
+    order: PlaceOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +167,7 @@ class AmendOrder:
     quantity: Face | None = None
     price: PriceBp | None = None
     if_version: int | None = None
+    deadline: Nanos | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +175,7 @@ class CancelOrder:
     account_id: AccountId
     order_id: OrderId | None = None
     client_order_id: ClientOrderId | None = None
+    if_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +209,7 @@ Command = (
     | SetMode
     | RollDay
     | PlaceOrder
+    | CheckOrder
     | AmendOrder
     | CancelOrder
     | CancelAll
@@ -221,6 +236,23 @@ class OrderAck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPriced:
+    """The answer to CheckOrder: what the order would do now. price: its limit, the collar's for a market order.
+
+    filled: at once, for `principal` (clean), `accrued` and `fee`; turnover over filled is its average price.
+    """
+
+    client_order_id: ClientOrderId | None
+    price: PriceBp
+    quantity: Face
+    filled: Face
+    turnover: int
+    principal: Minor
+    accrued: Minor
+    fee: Minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountAck:
     """The answer to CancelAll: how many orders it ended."""
 
@@ -241,4 +273,4 @@ class Done:
     duplicate: bool = False
 
 
-Result = OrderAck | CountAck | ServicingAck | Done
+Result = OrderAck | OrderPriced | CountAck | ServicingAck | Done

@@ -97,6 +97,14 @@ class VersionMismatch(MarketError):
     """The order has another version than the one named (details: version)."""
 
 
+class StaleBook(MarketError):
+    """The book is not as it was in the view named."""
+
+
+class DeadlineElapsed(MarketError):
+    """The request's deadline had passed before it was carried out."""
+
+
 class UnknownLoan(MarketError):
     """There is no such loan."""
 

@@ -12,11 +12,11 @@ from aiohttp import web
 from gateway.history import NEVER, StoredOrder
 from gateway.requests import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
-from gateway.schemas import order_object
+from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
 from gateway.ws.executions import engine_seq_of
-from market.commands import AmendOrder, CancelOrder, Command, CountAck, OrderAck, PlaceOrder
+from market.commands import AmendOrder, CancelOrder, CheckOrder, Command, CountAck, OrderAck, OrderPriced, PlaceOrder
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
 from market.ids import Face, LoanId, OrderId
@@ -24,11 +24,16 @@ from market.orderbook.order import FINAL_STATUSES, OrderStatus
 
 
 async def place(call: Call) -> web.Response:
-    """201 with Location the first time, 200 with `duplicate` for a repeat: the first answer again."""
+    """201 with Location the first time, 200 with `duplicate` for a repeat: the first answer again.
+
+    200 for one that is only to be checked.
+    """
     order = call.parsed(RestOrder)
     order = order.model_copy(update={"cl_ord_id": _client_order_id(call, order.cl_ord_id)})
-    command = order.to_command(call.principal.account_id, LoanId(order.loan_id), now=call.now)
-    answer = await call.submit(command)
+    command = _command_of(call, order)
+    answer = await call.submit(CheckOrder(order=command) if order.check_only else command)
+    if isinstance(answer.result, OrderPriced):
+        return reply(priced_row(answer.result))
     ack = _order_ack(answer)
     stored = await _after(call, answer)
     headers = {"Location": f"/v1/orders/{order_id_text(ack.order_id)}", "ETag": _etag(ack.version)}
@@ -38,11 +43,11 @@ async def place(call: Call) -> web.Response:
 
 async def place_batch(call: Call) -> web.Response:
     """Each order's result or error, in order. One that is refused does not keep the others out."""
-    now, account_id = call.now, call.principal.account_id
 
     def command_of(body: dict[str, Any]) -> Command:
         order = RestOrder.parse(body)
-        return order.to_command(account_id, LoanId(order.loan_id), now=now)
+        command = _command_of(call, order)
+        return CheckOrder(order=command) if order.check_only else command
 
     asked = [command_or_refusal(partial(command_of, body)) for body in call.parsed(RestBatch).orders]
     rows = [
@@ -64,9 +69,18 @@ async def _submitted_together(call: Call, asked: Sequence[Command | MarketError]
 
 
 async def _placed(call: Call, command: Command | MarketError, answer: Answer) -> dict[str, Any]:
-    if not isinstance(command, PlaceOrder):
+    if isinstance(answer.result, OrderPriced):
+        return priced_row(answer.result)
+    order = command.order if isinstance(command, CheckOrder) else command
+    if not isinstance(order, PlaceOrder):
         raise InvariantViolation(f"an order was sent as {command}")
-    return _first_answer(await _after(call, answer), command, _order_ack(answer))
+    return _first_answer(await _after(call, answer), order, _order_ack(answer))
+
+
+def _command_of(call: Call, order: RestOrder) -> PlaceOrder:
+    loan_id = LoanId(order.loan_id)
+    if_book = call.api.views.condition(loan_id, order.if_book_seq)
+    return order.to_command(call.principal.account_id, loan_id, now=call.now, if_book=if_book)
 
 
 def _client_order_id(call: Call, given: str | None) -> str | None:
@@ -148,7 +162,7 @@ async def amend(call: Call) -> web.Response:
         if params.if_version not in (None, version):
             raise InvalidArguments("If-Match and if_version differ", field="if_version")
         params = params.model_copy(update={"if_version": version})
-    command = params.to_command(call.principal.account_id, now=call.now, order_id=_order_id(call))
+    command = params.to_command(call.principal.account_id, order_id=_order_id(call))
     answer = await _submitted(call, command)
     ack, stored = _order_ack(answer), await _after(call, answer)
     body = {**_shown(stored), "engine_seq": ack.engine_seq, "priority_kept": ack.priority_kept}
@@ -156,13 +170,10 @@ async def amend(call: Call) -> web.Response:
 
 
 async def cancel(call: Call) -> web.Response:
-    account_id, order_id = call.principal.account_id, _order_id(call)
-    if (version := _version_wanted(call)) is not None:
-        # An amend by the same account may still come in between: then it is the amended order that is cancelled.
-        now = (await call.api.history.order(account_id, order_id)).state.version
-        if now != version:
-            raise VersionMismatch(f"the order has version {now}", version=now)
-    return _one(await _after(call, await _submitted(call, CancelOrder(account_id=account_id, order_id=order_id))))
+    command = CancelOrder(
+        account_id=call.principal.account_id, order_id=_order_id(call), if_version=_version_wanted(call)
+    )
+    return _one(await _after(call, await _submitted(call, command)))
 
 
 async def cancel_all(call: Call) -> web.Response:

@@ -23,12 +23,23 @@ from gateway.requests import (
     Scope,
 )
 from gateway.requests import Request as Params
-from gateway.schemas import order_object
+from gateway.schemas import order_object, priced_row
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
 from gateway.wire import minor_text, order_id_text
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
-from market.commands import AmendOrder, CancelOrder, Command, CountAck, Done, OrderAck, Result, ServicingAck
+from market.commands import (
+    AmendOrder,
+    CancelOrder,
+    CheckOrder,
+    Command,
+    CountAck,
+    Done,
+    OrderAck,
+    OrderPriced,
+    Result,
+    ServicingAck,
+)
 from market.engine import Answer
 from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
@@ -206,7 +217,6 @@ async def amend_order(session: Session, request: Request) -> None:
     require_one(asked.order_id, asked.cl_ord_id)
     command = asked.to_command(
         who.account_id,
-        now=Nanos(request.time_in),
         order_id=asked.order_id,
         client_order_id=None if asked.cl_ord_id is None else ClientOrderId(asked.cl_ord_id),
     )
@@ -270,11 +280,19 @@ def loan_of(session: Session, symbol: str) -> LoanId:
 
 
 def order_command(session: Session, request: Request, who: Principal, asked: SymbolOrder) -> Command:
-    now = Nanos(request.time_in)
-    command = asked.to_command(who.account_id, loan_of(session, asked.symbol), now=now, session=session.name)
+    loan_id = loan_of(session, asked.symbol)
+    order = asked.to_command(
+        who.account_id,
+        loan_id,
+        now=Nanos(request.time_in),
+        session=session.name,
+        if_book=session.gate.views.condition(loan_id, asked.if_book_seq),
+    )
+    if asked.check_only:
+        return CheckOrder(order=order)
     if asked.cancel_on_disconnect:
         session.asked_for_cancel[who.account_id] = who
-    return command
+    return order
 
 
 def require_one(order_id: OrderId | None, client_order_id: str | None) -> None:
@@ -349,6 +367,8 @@ def result_of(result: Result) -> dict[str, Any]:
     match result:
         case OrderAck():
             return ack_row(result)
+        case OrderPriced():
+            return priced_row(result)
         case CountAck():
             return {"count": result.count, "quotes": 0}
         case ServicingAck():

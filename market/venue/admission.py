@@ -11,6 +11,7 @@ from market.commands import AccountKind, Mode
 from market.errors import (
     AccountFrozen,
     BelowMinimum,
+    DeadlineElapsed,
     InvalidPrice,
     InvalidQuantity,
     LoanClosed,
@@ -29,6 +30,11 @@ from market.venue.amounts import principal_of
 from market.venue.state import PAR, Account, Loan, State
 
 HOUR = 3_600 * 10**9  # in nanoseconds
+
+
+def check_deadline(deadline: Nanos | None, now: Nanos) -> None:
+    if deadline is not None and deadline <= now:
+        raise DeadlineElapsed("the deadline has passed", field="deadline")
 
 
 def check_account(account: Account) -> None:

@@ -4,6 +4,7 @@ The plan is made on the untouched book, and each prospective fill is judged for 
 whoever asked can still refuse. A fill trades at the maker's price.
 """
 
+from market.commands import OrderPriced
 from market.errors import InsufficientFunds
 from market.events import Fill, Traded
 from market.ids import Face, Minor, OrderId, TradeId
@@ -49,6 +50,22 @@ class Matching:
         """A market order has no limit to reserve by: what it would take now must be paid for in full."""
         if self._refused is CancelReason.FUNDS:
             raise InsufficientFunds("available cash does not cover the order", field="order_qty", have=self._cash)
+
+    def priced(self) -> OrderPriced:
+        """Say what the plan would fill and cost."""
+        order, costs = self.order, self._costs
+        fills = [step for step in self.plan.steps if step.kind is StepKind.FILL]
+        fees = [cost.buyer_fee if order.side is Side.BUY else cost.seller_fee for cost in costs]
+        return OrderPriced(
+            client_order_id=order.client_order_id,
+            price=order.price,
+            quantity=order.quantity,
+            filled=self.plan.filled,
+            turnover=sum(step.maker.price * step.quantity for step in fills),
+            principal=Minor(sum(cost.principal for cost in costs)),
+            accrued=Minor(sum(cost.accrued for cost in costs)),
+            fee=Minor(sum(fees)),
+        )
 
     def execute(self) -> None:
         """Carry out the plan step by step, then rest or end what is left."""

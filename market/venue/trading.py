@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import fields
 from operator import attrgetter
 
-from market.commands import AmendOrder, CancelAll, CancelOrder, CountAck, OrderAck, PlaceOrder
+from market.commands import AmendOrder, CancelAll, CancelOrder, CheckOrder, CountAck, OrderAck, OrderPriced, PlaceOrder
 from market.errors import (
     DuplicateId,
     FokUnfilled,
@@ -15,12 +15,14 @@ from market.errors import (
     InvariantViolation,
     MinQuantityUnfilled,
     PostOnlyCross,
+    StaleBook,
     UnknownOrder,
     VersionMismatch,
 )
 from market.events import OrderAccepted
 from market.ids import Face, Nanos, OrderId, PriceBp
 from market.orderbook.book import MatchPlan
+from market.orderbook.depth import CHECKED_LEVELS, digest
 from market.orderbook.order import (
     IMMEDIATE,
     CancelReason,
@@ -38,17 +40,35 @@ from market.venue.lifecycle import end, end_all, forget, set_hold
 from market.venue.matching import Matching
 from market.venue.state import Account, Loan, State
 
-# The id itself and the session it came from are not content; the tag, free text, is added apart.
-ORDER_CONTENT = attrgetter(
-    *sorted({field.name for field in fields(PlaceOrder)} - {"client_order_id", "session", "tag"})
-)
+# The id itself, the session it came from and conditions of the moment are not content; the free tag is added apart.
+NOT_CONTENT = {"client_order_id", "session", "tag", "deadline", "if_book"}
+ORDER_CONTENT = attrgetter(*sorted({field.name for field in fields(PlaceOrder)} - NOT_CONTENT))
 
 
 def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
     account = state.account(command.account_id)
-    if command.client_order_id is not None and (first := account.first_answers.get(command.client_order_id)):
-        return _first_answer(first, order_digest(command))
+    if (first := _first_of(account, command)) is not None:
+        return first
+    matching = _admit(state, account, command, changes)
+    order = matching.order
+    changes.execution(order, ExecType.NEW)
+    matching.execute()
+    if order.client_order_id is not None:
+        _remember_first_answer(account, order, order_digest(command), matching.cancel_reason, changes)
+    return _ack(order, changes, matching.cancel_reason)
+
+
+def check(state: State, command: CheckOrder, changes: Changes) -> OrderAck | OrderPriced:
+    """Judge the order as `place` would, and price it. An id that was used is answered as `place` would, too."""
+    account = state.account(command.order.account_id)
+    first = _first_of(account, command.order)
+    return first if first is not None else _admit(state, account, command.order, changes).priced()
+
+
+def _admit(state: State, account: Account, command: PlaceOrder, changes: Changes) -> Matching:
+    """Return the order planned and ready to be carried out, or raise what refuses it. Changes nothing."""
     loan = state.loan(command.loan_id)
+    admission.check_deadline(command.deadline, changes.at)
     admission.check_account(account)
     admission.check_loan(loan)
     admission.check_mode(state.mode, post_only=command.post_only)
@@ -69,21 +89,18 @@ def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
     if order.order_type is OrderType.MARKET:
         matching.require_funds_for_all()
     _check_plan(loan, order, matching.plan)
-
-    changes.execution(order, ExecType.NEW)
-    matching.execute()
-    if order.client_order_id is not None:
-        _remember_first_answer(account, order, order_digest(command), matching.cancel_reason, changes)
-    return _ack(order, changes, matching.cancel_reason)
+    if command.if_book is not None and command.if_book != _book_digest(loan):
+        raise StaleBook("the book has moved on", field="if_book_seq")
+    return matching
 
 
 def amend(state: State, command: AmendOrder, changes: Changes) -> OrderAck:
     """Quantity down keeps priority; a new price or more quantity joins the back, and may match like a new order."""
     account = state.account(command.account_id)
+    admission.check_deadline(command.deadline, changes.at)
     admission.check_account(account)
     order = _find(account, command.order_id, command.client_order_id)
-    if command.if_version is not None and command.if_version != order.version:
-        raise VersionMismatch(f"the order has version {order.version}", field="if_version", version=order.version)
+    _check_version(order, command.if_version)
     loan = state.loan(order.loan_id)
     admission.check_loan(loan)
     admission.check_mode(state.mode, post_only=order.post_only)
@@ -104,6 +121,7 @@ def amend(state: State, command: AmendOrder, changes: Changes) -> OrderAck:
 def cancel(state: State, command: CancelOrder, changes: Changes) -> OrderAck:
     account = state.account(command.account_id)
     order = _find(account, command.order_id, command.client_order_id)
+    _check_version(order, command.if_version)
     end(state, order, OrderStatus.CANCELED, CancelReason.USER, changes)
     return _ack(order, changes, CancelReason.USER)
 
@@ -245,6 +263,24 @@ def _find(account: Account, order_id: OrderId | None, client_order_id: object) -
     if order is None:
         raise UnknownOrder("no such open order")
     return order
+
+
+def _check_version(order: Order, wanted: int | None) -> None:
+    if wanted is not None and wanted != order.version:
+        raise VersionMismatch(f"the order has version {order.version}", field="if_version", version=order.version)
+
+
+def _book_digest(loan: Loan) -> int:
+    best = (loan.book.levels(side, CHECKED_LEVELS) for side in (Side.BUY, Side.SELL))
+    return digest(*best)
+
+
+def _first_of(account: Account, command: PlaceOrder) -> OrderAck | None:
+    """Return the first answer to an order that was placed before, None if this one is new."""
+    if command.client_order_id is None:
+        return None
+    first = account.first_answers.get(command.client_order_id)
+    return None if first is None else _first_answer(first, order_digest(command))
 
 
 def _first_answer(first: OrderAccepted, digest: bytes) -> OrderAck:

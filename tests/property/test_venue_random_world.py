@@ -13,6 +13,7 @@ from market.claims.servicing import NewRow
 from market.commands import (
     AccountKind,
     CancelAll,
+    CheckOrder,
     Command,
     Deposit,
     ExpireOrders,
@@ -102,7 +103,10 @@ class World:
             extra[rng.choice(["cancel_on_payment", "cancel_on_reschedule"])] = True
         if rng.random() < 0.3:
             extra["client_order_id"] = f"c{rng.randint(1, 300)}"
-        return make(rng.choice(ACCOUNTS), price, quantity, loan_id=rng.choice(LOANS), **extra)
+        if rng.random() < 0.05:
+            extra["deadline"] = Nanos(self.market.at + rng.randint(0, 2))
+        order = make(rng.choice(ACCOUNTS), price, quantity, loan_id=rng.choice(LOANS), **extra)
+        return CheckOrder(order=order) if rng.random() < 0.1 else order
 
     def _open_order(self) -> tuple[str, int]:
         orders = self.market.venue.state.orders
@@ -118,6 +122,8 @@ class World:
             changed["quantity"] = Face(self.rng.randint(100, 20_000))
         if self.rng.random() < 0.5:
             changed["price"] = PriceBp(self.rng.randint(8_980, 9_020))
+        if self.rng.random() < 0.1:
+            changed["if_version"] = self.rng.randint(1, 3)
         return amend(account, order_id, **changed)
 
     def _cancel(self) -> Command:
@@ -193,6 +199,8 @@ def run_world(seed: int, commands: int) -> int:
                 f"seed {seed} step {step}: {command} left a trace"
             )
             continue
+        if isinstance(command, CheckOrder):
+            assert applied.events == (), f"seed {seed} step {step}: {command} changed something"
         if applied.events:
             log.append((market.venue.seq, market.at, command))
         for event in applied.events:
