@@ -284,9 +284,17 @@ class CancelAllParams(Request):
     side: Word[Side] | None = None
     session: Name | None = None
     tag: Name | None = None
+    block: bool = False
 
     def to_command(self, account_id: AccountId, loan_id: LoanId | None) -> CancelAll:
-        return CancelAll(account_id=account_id, loan_id=loan_id, side=self.side, session=self.session, tag=self.tag)
+        return CancelAll(
+            account_id=account_id,
+            loan_id=loan_id,
+            side=self.side,
+            session=self.session,
+            tag=self.tag,
+            block=self.block,
+        )
 
 
 class RestCancelAll(CancelAllParams):

@@ -351,6 +351,7 @@ def account_object(account: AccountView) -> Row:
         "owner_group": state.owner_group,
         "risk_class": state.risk_class,
         "frozen": state.frozen,
+        "blocked": state.blocked,
         "open_orders": len(account.open_orders),
         "last_exec_seq": account.exec_seq,
     }

@@ -180,7 +180,10 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAll:
-    """Every open order of the account that matches all filters given. cancel_on_disconnect: what an order asked for."""
+    """Every open order of the account that matches all filters given. cancel_on_disconnect: what an order asked for.
+
+    block: the kill switch; the account places and amends nothing until it is unblocked.
+    """
 
     account_id: AccountId
     loan_id: LoanId | None = None
@@ -189,6 +192,22 @@ class CancelAll:
     tag: str | None = None
     cancel_on_disconnect: bool | None = None
     cause: CancelReason = CancelReason.USER
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unblock:
+    """Undo the kill switch."""
+
+    account_id: AccountId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOrder:
+    """Say for good whether there is an order of this id. If there is none there never will be: the id is used up."""
+
+    account_id: AccountId
+    client_order_id: ClientOrderId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +232,8 @@ Command = (
     | AmendOrder
     | CancelOrder
     | CancelAll
+    | Unblock
+    | ResolveOrder
     | ExpireOrders
 )
 
@@ -253,6 +274,11 @@ class OrderPriced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fenced:
+    """The answer to ResolveOrder if there is no such order; if there is, its first answer is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountAck:
     """The answer to CancelAll: how many orders it ended."""
 
@@ -273,4 +299,4 @@ class Done:
     duplicate: bool = False
 
 
-Result = OrderAck | OrderPriced | CountAck | ServicingAck | Done
+Result = OrderAck | OrderPriced | Fenced | CountAck | ServicingAck | Done

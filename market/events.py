@@ -122,6 +122,14 @@ class OrderAccepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdFenced:
+    """A client order id that is used up without an order."""
+
+    account_id: AccountId
+    client_order_id: ClientOrderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
     """An order that is open, as part of a snapshot."""
 
@@ -209,6 +217,7 @@ class AccountChanged:
     owner_group: str | None
     risk_class: str | None
     frozen: bool
+    blocked: bool  # by its own kill switch
     exec_seq: int  # sequence of the last Executed message
     digest: bytes  # of the opening command's content
 
@@ -268,6 +277,7 @@ class MarketChanged:
 Event = (
     Executed
     | OrderAccepted
+    | IdFenced
     | OpenOrder
     | HoldChanged
     | Traded

@@ -10,13 +10,24 @@ from typing import Any
 from aiohttp import web
 
 from gateway.history import NEVER, StoredOrder
-from gateway.requests import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
+from gateway.requests import AmendParams, Empty, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
 from gateway.ws.executions import engine_seq_of
-from market.commands import AmendOrder, CancelOrder, CheckOrder, Command, CountAck, OrderAck, OrderPriced, PlaceOrder
+from market.commands import (
+    AmendOrder,
+    CancelOrder,
+    CheckOrder,
+    Command,
+    CountAck,
+    Done,
+    OrderAck,
+    OrderPriced,
+    PlaceOrder,
+    Unblock,
+)
 from market.engine import Answer
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
 from market.ids import Face, LoanId, OrderId
@@ -185,6 +196,15 @@ async def cancel_all(call: Call) -> web.Response:
     return reply({"count": answer.result.count, "quotes": 0, "engine_seq": answer.seq})
 
 
+async def unblock(call: Call) -> web.Response:
+    """Undo the kill switch that cancel-all with `block` is."""
+    call.parsed(Empty)
+    answer = await call.submit(Unblock(account_id=call.principal.account_id))
+    if not isinstance(answer.result, Done):
+        raise InvariantViolation(f"unblock was answered with {answer.result}")
+    return reply({"duplicate": answer.result.duplicate, "engine_seq": answer.seq})
+
+
 async def _submitted(call: Call, command: AmendOrder | CancelOrder) -> Answer:
     try:
         return await call.submit(command)
@@ -250,6 +270,7 @@ ROUTES = (
     Route("GET", "/v1/orders", Access.READ, find, PAGE | SPAN | {"status"}),
     Route("POST", "/v1/orders/batch", Access.TRADE, place_batch),
     Route("POST", "/v1/orders/cancel-all", Access.TRADE, cancel_all),
+    Route("POST", "/v1/orders/unblock", Access.TRADE, unblock),
     Route("GET", "/v1/orders/by-client-id/{cid}", Access.READ, get_by_client_id),
     Route("GET", "/v1/orders/{order_id}", Access.READ, get),
     Route("PATCH", "/v1/orders/{order_id}", Access.TRADE, amend),

@@ -25,7 +25,8 @@ from gateway.requests import (
 from gateway.requests import Request as Params
 from gateway.schemas import order_object, priced_row
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
-from gateway.wire import minor_text, order_id_text
+from gateway.wire import SECOND, minor_text, order_id_text, time_text
+from gateway.ws.dead_man import DEAD_MAN_S_MAX
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
 from market.commands import (
@@ -35,10 +36,13 @@ from market.commands import (
     Command,
     CountAck,
     Done,
+    Fenced,
     OrderAck,
     OrderPriced,
+    ResolveOrder,
     Result,
     ServicingAck,
+    Unblock,
 )
 from market.engine import Answer
 from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
@@ -142,6 +146,20 @@ class SocketCancelAll(CancelAllParams):
     token: Token | None = None
 
 
+class Private(Params):
+    token: Token | None = None
+
+
+class CancelAfter(Private):
+    """timeout: seconds."""
+
+    timeout: Annotated[int, Field(ge=0, le=DEAD_MAN_S_MAX)]
+
+
+class ResolveParams(Private):
+    cl_ord_id: ClientOrderIdText
+
+
 class GetOrder(Params):
     order_id: OrderIdText | None = None
     cl_ord_id: ClientOrderIdText | None = None
@@ -241,6 +259,35 @@ async def cancel_all(session: Session, request: Request) -> None:
     send(session, request, who, asked.to_command(who.account_id, loan_id))
 
 
+async def unblock(session: Session, request: Request) -> None:
+    asked = Private.parse(request.params)
+    who = session.principal(asked.token, Scope.TRADE)
+    send(session, request, who, Unblock(account_id=who.account_id))
+
+
+async def cancel_all_orders_after(session: Session, request: Request) -> None:
+    asked = CancelAfter.parse(request.params)
+    who, gate = session.principal(asked.token, Scope.TRADE), session.gate
+    gate.dead_man.arm(who.account_id, asked.timeout, actor=who.key, engine=gate.engine, spawn=gate.hub.spawn)
+    now = gate.clock()
+    fires_at = time_text(now + asked.timeout * SECOND) if asked.timeout else None
+    session.reply(request, {"current_time": time_text(now), "trigger_time": fires_at})
+
+
+async def resolve_order(session: Session, request: Request) -> None:
+    """Answer for good: the order, or that there is none and never will be one of this id."""
+    asked = ResolveParams.parse(request.params)
+    who, gate = session.principal(asked.token, Scope.TRADE), session.gate
+    wanted = ClientOrderId(asked.cl_ord_id)
+    answer = await gate.engine.submit(ResolveOrder(account_id=who.account_id, client_order_id=wanted), actor=who.key)
+    if isinstance(answer.result, Fenced):
+        session.reply(request, {"exists": False, "fenced": True})
+        return
+    found = await gate.history.order_of_client(who.account_id, wanted)
+    shown = order_object(found.state, engine_seq=found.engine_seq, updated_at=found.updated_at)
+    session.reply(request, {"exists": True, "fenced": False, **shown})
+
+
 async def get_order(session: Session, request: Request) -> None:
     asked = GetOrder.parse(request.params)
     who = session.principal(asked.token, Scope.READ)
@@ -267,7 +314,10 @@ METHODS: dict[str, Method] = {
     "amend_order": amend_order,
     "cancel_order": cancel_order,
     "cancel_all": cancel_all,
+    "cancel_all_orders_after": cancel_all_orders_after,
+    "unblock": unblock,
     "get_order": get_order,
+    "resolve_order": resolve_order,
 }
 
 
@@ -373,6 +423,8 @@ def result_of(result: Result) -> dict[str, Any]:
             return {"count": result.count, "quotes": 0}
         case ServicingAck():
             return {"duplicates": list(result.duplicates)}
+        case Fenced():
+            return {"exists": False, "fenced": True}
         case Done():
             return {"duplicate": result.duplicate}
 

@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.requests import Scope
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
+from gateway.ws.dead_man import DeadMan
 from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of
 from gateway.ws.executions import ExecutionsFeed
 from gateway.ws.feeds import BalancesFeed, Feed, Key, status_message
@@ -65,6 +66,7 @@ class Gate:
     clock: Callable[[], int]
     limits: SocketLimits = field(default_factory=SocketLimits)
     attachments: Attachments = field(default_factory=Attachments)
+    dead_man: DeadMan = field(default_factory=DeadMan)
 
 
 @dataclass(frozen=True, slots=True)

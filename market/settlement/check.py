@@ -64,6 +64,10 @@ CHECKS = {
         WHERE lease.seq <> coalesce(last.seq, 0)
            OR lease.log_head <> coalesce(last.hash, decode(repeat('00', 32), 'hex'))
     """,
+    "fenced_ids_have_no_order": """
+        SELECT format('%s of %s', client_order_id, account_id)
+        FROM market.fenced_id JOIN market.orders USING (account_id, client_order_id)
+    """,
     "postings_sum_to_zero": """
         SELECT format('entry %s, %s: %s', entry_id, asset, sum(amount))
         FROM market.posting GROUP BY entry_id, unit, asset HAVING sum(amount) <> 0

@@ -34,6 +34,7 @@ from market.events import (
     ClaimChanged,
     CustodyMoved,
     Event,
+    IdFenced,
     LoanChanged,
     MarketChanged,
     OpenOrder,
@@ -54,6 +55,7 @@ ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderState))
 MARKET = "SELECT mode, business_date FROM market.market_state"
 ACCOUNTS = """
     SELECT a.account_id, kind, name, owner_group, risk_class, frozen, digest,
+           coalesce((SELECT blocked FROM market.kill_switch k WHERE k.account_id = a.account_id), false) AS blocked,
            coalesce((SELECT max(sequence) FROM market.execution e WHERE e.account_id = a.account_id), 0) AS exec_seq
     FROM market.account a ORDER BY since_seq, account_id
 """
@@ -68,6 +70,7 @@ FIRST_ANSWERS = """
     SELECT order_id, account_id, client_order_id, accepted_digest, accepted_status, accepted_filled, accepted_reason
     FROM market.orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
 """
+FENCED_IDS = "SELECT account_id, client_order_id FROM market.fenced_id ORDER BY seq"
 OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM market.orders WHERE is_open"
 
 
@@ -201,6 +204,7 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
         (CASH, (CUSTODY,), lambda row: CashChanged(**row, held=Minor(0))),
         (CLAIMS, (ISSUE,), lambda row: ClaimChanged(**row, held=Face(0))),
         (FIRST_ANSWERS, (), _first_answer),
+        (FENCED_IDS, (), lambda row: IdFenced(**row)),
         (OPEN_ORDERS, (), lambda row: OpenOrder(order=order_state(row))),
     ):
         events.extend(map(event_of, await connection.fetch(query, *arguments)))

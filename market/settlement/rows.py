@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from market.claims.loan import Guarantee, LoanTerms
+from market.commands import CancelAll, Unblock
 from market.events import (
     AccountChanged,
     CashChanged,
@@ -17,6 +18,7 @@ from market.events import (
     CustodyMoved,
     Executed,
     HoldChanged,
+    IdFenced,
     LoanChanged,
     LogEntry,
     MarketChanged,
@@ -64,6 +66,12 @@ class Rows:
     claims: dict[tuple[str, str], Row] = field(default_factory=dict)
     servicing: list[Row] = field(default_factory=list)
     schedules: dict[str, Row] = field(default_factory=dict)
+    switches: dict[str, Row] = field(default_factory=dict)
+    fenced: list[Row] = field(default_factory=list)
+
+    def controls(self) -> tuple[list[Row], ...]:
+        """Return the array arguments of market.commit_controls."""
+        return list(self.switches.values()), self.fenced
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -136,6 +144,10 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
                 rows.schedules[event.loan_id] = (event.loan_id, dumps(event.schedule))
             case AccountChanged():
                 rows.accounts[event.account_id] = _account_row(event, seq)
+                if isinstance(entry.command, CancelAll | Unblock):
+                    rows.switches[event.account_id] = (event.account_id, event.blocked, seq)
+            case IdFenced():
+                rows.fenced.append((event.account_id, event.client_order_id, seq))
             case LoanChanged():
                 rows.loans[event.terms.loan_id] = _loan_row(event, seq)
             case MarketChanged():

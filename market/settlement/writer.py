@@ -50,7 +50,8 @@ SESSION = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
-COMMIT_BATCH = f"SELECT market.commit_batch({', '.join(f'${i}' for i in range(1, 20))})"
+BATCH = ", ".join(f"${i}" for i in range(1, 20))
+COMMIT_BATCH = f"SELECT market.commit_batch({BATCH}), market.commit_controls($1, $3, $20, $21)"
 RAISE_EPOCH = "SELECT epoch, seq, log_head FROM market.raise_epoch($1, $2)"
 QUARANTINE = """
     INSERT INTO market.quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -181,7 +182,7 @@ class PostgresStore:
         connection, statement = self._live(), self._statement
         assert statement is not None
         try:
-            await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *rows.arguments())
+            await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *rows.arguments(), *rows.controls())
         except asyncpg.PostgresError as e:
             raise _meaning_of(e, connection) from e
         except Exception as e:  # whatever it is: the statement may have been sent

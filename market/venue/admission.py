@@ -14,6 +14,7 @@ from market.errors import (
     DeadlineElapsed,
     InvalidPrice,
     InvalidQuantity,
+    KillSwitch,
     LoanClosed,
     LoanHalted,
     MarketMode,
@@ -40,6 +41,8 @@ def check_deadline(deadline: Nanos | None, now: Nanos) -> None:
 def check_account(account: Account) -> None:
     if account.frozen:
         raise AccountFrozen(f"account {account.account_id} is frozen")
+    if account.blocked:
+        raise KillSwitch("the kill switch is on: unblock first")
 
 
 def check_loan(loan: Loan) -> None:

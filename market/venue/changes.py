@@ -136,6 +136,7 @@ def account_changed(account: Account) -> AccountChanged:
         owner_group=account.owner_group,
         risk_class=account.risk_class,
         frozen=account.frozen,
+        blocked=account.blocked,
         exec_seq=account.exec_seq,
         digest=account.digest,
     )

@@ -60,11 +60,13 @@ class Account:
     risk_class: str | None
     digest: bytes
     frozen: bool = False
+    blocked: bool = False  # by its own kill switch
     exec_seq: int = 0
     cash: defaultdict[Currency, Cash] = field(default_factory=lambda: defaultdict(Cash))
     claims: defaultdict[LoanId, Claim] = field(default_factory=lambda: defaultdict(Claim))
     orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones
     first_answers: dict[ClientOrderId, OrderAccepted] = field(default_factory=dict)
+    fenced_ids: set[ClientOrderId] = field(default_factory=set)  # used up without an order
 
     def available_cash(self, currency: Currency) -> int:
         """What no order holds; asking leaves no entry behind."""

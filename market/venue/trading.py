@@ -4,7 +4,20 @@ import hashlib
 from dataclasses import fields
 from operator import attrgetter
 
-from market.commands import AmendOrder, CancelAll, CancelOrder, CheckOrder, CountAck, OrderAck, OrderPriced, PlaceOrder
+from market.commands import (
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    CheckOrder,
+    CountAck,
+    Done,
+    Fenced,
+    OrderAck,
+    OrderPriced,
+    PlaceOrder,
+    ResolveOrder,
+    Unblock,
+)
 from market.errors import (
     DuplicateId,
     FokUnfilled,
@@ -19,7 +32,7 @@ from market.errors import (
     UnknownOrder,
     VersionMismatch,
 )
-from market.events import OrderAccepted
+from market.events import IdFenced, OrderAccepted
 from market.ids import Face, Nanos, OrderId, PriceBp
 from market.orderbook.book import MatchPlan
 from market.orderbook.depth import CHECKED_LEVELS, digest
@@ -137,8 +150,32 @@ def cancel_all(state: State, command: CancelAll, changes: Changes) -> CountAck:
         and (command.tag is None or order.tag == command.tag)
         and (command.cancel_on_disconnect is None or order.cancel_on_disconnect is command.cancel_on_disconnect)
     ]
-    end_all(state, chosen, OrderStatus.CANCELED, command.cause, changes)
+    cause = CancelReason.KILL_SWITCH if command.block else command.cause
+    end_all(state, chosen, OrderStatus.CANCELED, cause, changes)
+    if command.block and not account.blocked:
+        account.blocked = True
+        changes.account(account)
     return CountAck(count=len(chosen))
+
+
+def unblock(state: State, command: Unblock, changes: Changes) -> Done:
+    account = state.account(command.account_id)
+    if not account.blocked:
+        return Done(duplicate=True)
+    account.blocked = False
+    changes.account(account)
+    return Done()
+
+
+def resolve(state: State, command: ResolveOrder, changes: Changes) -> OrderAck | Fenced:
+    """Return the order's first answer; without an order use its id up, so that a late copy can't make one."""
+    account, wanted = state.account(command.account_id), command.client_order_id
+    if (first := account.first_answers.get(wanted)) is not None:
+        return _repeated(first)
+    if wanted not in account.fenced_ids:
+        account.fenced_ids.add(wanted)
+        changes.facts.append(IdFenced(account_id=account.account_id, client_order_id=wanted))
+    return Fenced()
 
 
 def order_digest(command: PlaceOrder) -> bytes:
@@ -279,6 +316,8 @@ def _first_of(account: Account, command: PlaceOrder) -> OrderAck | None:
     """Return the first answer to an order that was placed before, None if this one is new."""
     if command.client_order_id is None:
         return None
+    if command.client_order_id in account.fenced_ids:
+        raise DuplicateId("this cl_ord_id was resolved as unknown and is used up", field="cl_ord_id")
     first = account.first_answers.get(command.client_order_id)
     return None if first is None else _first_answer(first, order_digest(command))
 
@@ -286,6 +325,10 @@ def _first_of(account: Account, command: PlaceOrder) -> OrderAck | None:
 def _first_answer(first: OrderAccepted, digest: bytes) -> OrderAck:
     if first.digest != digest:
         raise DuplicateId("this cl_ord_id was used for another order", field="cl_ord_id")
+    return _repeated(first)
+
+
+def _repeated(first: OrderAccepted) -> OrderAck:
     return OrderAck(
         order_id=first.order_id,
         client_order_id=first.client_order_id,

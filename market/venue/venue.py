@@ -25,10 +25,12 @@ from market.commands import (
     OpenMarket,
     PlaceOrder,
     RegisterLoan,
+    ResolveOrder,
     Result,
     RollDay,
     ServiceLoan,
     SetMode,
+    Unblock,
     Withdraw,
 )
 from market.errors import InvariantViolation
@@ -39,6 +41,7 @@ from market.events import (
     ClaimChanged,
     CustodyMoved,
     Event,
+    IdFenced,
     LevelChange,
     LoanChanged,
     MarketChanged,
@@ -73,6 +76,8 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     AmendOrder: trading.amend,
     CancelOrder: trading.cancel,
     CancelAll: trading.cancel_all,
+    Unblock: trading.unblock,
+    ResolveOrder: trading.resolve,
 }
 
 
@@ -131,6 +136,8 @@ class Venue:
             for loan_id in account.claims:
                 yield claim_changed(account, loan_id)
             yield from account.first_answers.values()
+            for client_order_id in sorted(account.fenced_ids):
+                yield IdFenced(account_id=account.account_id, client_order_id=client_order_id)
         for order in sorted(state.orders.values(), key=lambda order: order.priority):
             yield OpenOrder(order=order_state(order, state.loans[order.loan_id].terms.currency))
         for loan_id, loan in state.loans.items():
@@ -176,6 +183,8 @@ class Venue:
                     state.loans[event.loan_id].holders.add(event.account_id)
                 case OrderAccepted():
                     state.accounts[event.account_id].first_answers[event.client_order_id] = event
+                case IdFenced():
+                    state.accounts[event.account_id].fenced_ids.add(event.client_order_id)
                 case OpenOrder():
                     orders.append(event.order)
                 case BookChanged():
@@ -213,6 +222,7 @@ def _account(event: AccountChanged) -> Account:
         risk_class=event.risk_class,
         digest=event.digest,
         frozen=event.frozen,
+        blocked=event.blocked,
         exec_seq=event.exec_seq,
     )
 

@@ -21,13 +21,15 @@ from market.commands import (
     HaltLoan,
     IssueFace,
     Mode,
+    ResolveOrder,
     RollDay,
     SetMode,
+    Unblock,
     Withdraw,
 )
 from market.errors import MarketError
 from market.events import Executed, Serviced
-from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
 from market.orderbook.order import OrderType, SelfTradePrevention, Side, TimeInForce
 from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Venue
@@ -105,7 +107,10 @@ class World:
             extra["client_order_id"] = f"c{rng.randint(1, 300)}"
         if rng.random() < 0.05:
             extra["deadline"] = Nanos(self.market.at + rng.randint(0, 2))
-        order = make(rng.choice(ACCOUNTS), price, quantity, loan_id=rng.choice(LOANS), **extra)
+        account = AccountId(rng.choice(ACCOUNTS))
+        if self.market.venue.state.accounts[account].blocked and rng.random() < 0.5:
+            return Unblock(account_id=account)
+        order = make(account, price, quantity, loan_id=rng.choice(LOANS), **extra)
         return CheckOrder(order=order) if rng.random() < 0.1 else order
 
     def _open_order(self) -> tuple[str, int]:
@@ -135,7 +140,7 @@ class World:
         cash = {"account_id": account, "currency": Currency("USD"), "custody_ref": f"x{rng.randint(1, 200)}"}
         return rng.choice(
             [
-                CancelAll(account_id=account, side=rng.choice([None, *Side])),
+                CancelAll(account_id=account, side=rng.choice([None, *Side]), block=rng.random() < 0.5),
                 HaltLoan(loan_id=loan_id, halted=rng.random() < 0.4, reason="test"),
                 HaltLoan(loan_id=loan_id, halted=False),
                 FreezeAccount(account_id=account, frozen=rng.random() < 0.3),
@@ -145,6 +150,7 @@ class World:
                 Withdraw(amount=Minor(rng.randint(1, 300_00)), **cash),
                 IssueFace(loan_id=loan_id, face=Face(rng.randint(0, 200_00))),
                 ExpireOrders(),
+                ResolveOrder(account_id=account, client_order_id=ClientOrderId(f"c{rng.randint(1, 3_000)}")),
             ]
         )
 

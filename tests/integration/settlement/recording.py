@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from market.commands import Command, HaltLoan, Withdraw
+from market.commands import CancelAll, Command, HaltLoan, ResolveOrder, Withdraw
 from market.errors import MarketError
 from market.events import LogEntry
 from market.settlement.writer import PostgresStore
@@ -95,13 +95,15 @@ async def fetchval(dsn: str, query: str, *arguments: object) -> Any:
 
 
 def traded_market() -> RecordingMarket:
-    """A market with a trade, an open order on each side, a client order id, a halted loan, a withdrawal, a payment."""
+    """A market with a trade, orders on both sides, a client order id, a halted loan, a withdrawal, a payment, a fence."""
     market = RecordingMarket()
     market.investor("A", cash=5_000_00)
     market.investor("B", cash=1_000_00)
     market.do(sell("ORIG", 9_800, 3_000_00, client_order_id="first"))
     market.do(buy("A", 9_800, 1_000_00, client_order_id="one"))
     market.do(buy("B", 9_700, 500_00, tag="q"))
+    market.do(CancelAll(account_id="A", block=True))  # type: ignore[arg-type]
+    market.do(ResolveOrder(account_id="B", client_order_id="never"))  # type: ignore[arg-type]
     market.do(Withdraw(account_id="B", currency="USD", amount=1_00, custody_ref="out-1"))  # type: ignore[arg-type]
     market.do(register("L2", issued=0))
     market.do(HaltLoan(loan_id="L2", halted=True, reason="test"))  # type: ignore[arg-type]

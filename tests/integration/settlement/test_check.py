@@ -31,6 +31,7 @@ TAMPERED = {
     "trades_have_exactly_their_postings": ["UPDATE market.trade SET buyer = 'B'"],
     "servicing_has_exactly_its_postings": ["UPDATE market.servicing_event SET distributed = distributed - 1"],
     "loans_equal_their_servicing": ["UPDATE market.loan SET outstanding = outstanding - 1 WHERE loan_id = 'L1'"],
+    "fenced_ids_have_no_order": ["INSERT INTO market.fenced_id VALUES ('ORIG', 'first', 1)"],
     "trades_gapless": ["UPDATE market.trade SET trade_id = 7"],
     "orders_equal_their_trades": ["UPDATE market.orders SET cum_cost = cum_cost + 1 WHERE client_order_id = 'one'"],
     "executions_gapless": ["UPDATE market.execution SET sequence = 9 WHERE account_id = 'B'"],

@@ -106,6 +106,9 @@ REFUSED = {
     "servicing_settles_once": changed_copy("journal_entry", '{"entry_id": 999}', "kind = 'servicing'"),
     "schedule_loan_exists": changed_copy("loan_schedule", '{"loan_id": "L9"}'),
     "executions_are_gapless": changed_copy("execution", '{"sequence": 999}'),
+    "kill_switch_account_exists": "INSERT INTO market.kill_switch VALUES ('nobody', true, 1)",
+    "fenced_id_account_exists": "INSERT INTO market.fenced_id VALUES ('nobody', 'c', 1)",
+    "fenced_id_has_no_order": "INSERT INTO market.fenced_id VALUES ('ORIG', 'first', 1)",
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
     "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'nobody', '', '{read}', '')",

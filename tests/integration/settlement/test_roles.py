@@ -8,9 +8,11 @@ from tests.integration.settlement.recording import execute, fetchval, opened, tr
 ENGINE, GATEWAY = "debt_market_engine", "debt_market_gateway"
 HISTORY = [
     *("command_log", "trade", "journal_entry", "posting", "execution", "custody_movement", "servicing_event"),
-    "quarantine",
+    *("quarantine", "fenced_id"),
 ]
-STATE = ["lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule"]
+STATE = [
+    *("lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule", "kill_switch"),
+]
 COMMIT_NOTHING = f"SELECT market.commit_batch(0, 0, 0, ''{', NULL' * 15})"
 
 
@@ -38,7 +40,8 @@ async def test_a_balance_is_out_of_reach(database: str) -> None:
 
 
 async def test_only_the_engine_may_call_the_writer(database: str) -> None:
-    for function in (COMMIT_NOTHING, "SELECT market.raise_epoch('x', false)"):
+    controls = "SELECT market.commit_controls(0, 0, '{}', '{}')"
+    for function in (COMMIT_NOTHING, "SELECT market.raise_epoch('x', false)", controls):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await as_role(database, GATEWAY, function)
     await as_role(database, ENGINE, "SELECT market.raise_epoch('x', false)")

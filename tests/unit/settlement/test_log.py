@@ -23,9 +23,11 @@ from market.commands import (
     OpenMarket,
     PlaceOrder,
     RegisterLoan,
+    ResolveOrder,
     RollDay,
     ServiceLoan,
     SetMode,
+    Unblock,
     Withdraw,
 )
 from market.events import Executed
@@ -89,6 +91,8 @@ COMMANDS: list[Command] = [
     AmendOrder(account_id=ACCOUNT, order_id=OrderId(0), if_version=0),
     CancelOrder(account_id=ACCOUNT, client_order_id=ClientOrderId("c")),
     CancelAll(account_id=ACCOUNT, side=Side.BUY, cause=CancelReason.KILL_SWITCH),
+    Unblock(account_id=ACCOUNT),
+    ResolveOrder(account_id=ACCOUNT, client_order_id=ClientOrderId("c")),
     ExpireOrders(),
 ]
 

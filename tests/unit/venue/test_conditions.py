@@ -16,7 +16,7 @@ from market.errors import (
     StaleBook,
     VersionMismatch,
 )
-from market.ids import ClientOrderId, Nanos
+from market.ids import ClientOrderId, Nanos, PriceBp
 from market.orderbook.depth import digest
 from market.orderbook.order import OrderType, Side, TimeInForce
 from tests.builders import LOAN, Market, amend, buy, cancel, sell
@@ -81,7 +81,7 @@ def test_a_check_of_a_used_id_says_what_placing_would(market: Market) -> None:
     again = market.do(CheckOrder(order=order))
     assert isinstance(placed, OrderAck)
     assert again.result == replace(placed, duplicate=True)
-    refused(market, CheckOrder(order=replace(order, price=9_601)), DuplicateId)
+    refused(market, CheckOrder(order=replace(order, price=PriceBp(9_601))), DuplicateId)
 
 
 def test_a_deadline_counts_from_the_moment_it_names(market: Market) -> None:
