@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.auth import KeyRing
 from gateway.config import Settings
 from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.routes import ROUTES
 from gateway.views import Views
@@ -37,8 +38,9 @@ def build_app(
     hub = Hub(views=views, history=history, clock=clock, metrics=metrics)
     engine.listen(views)
     engine.listen(hub)
+    rates = Rates(_rate_limits(settings))
     app = web.Application(client_max_size=BODY_BYTES_MAX)
-    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=clock)
+    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=clock, rates=rates)
     add_routes(app, api, ROUTES)
     gate = Gate(
         engine=engine,
@@ -49,6 +51,7 @@ def build_app(
         metrics=metrics,
         clock=clock,
         limits=_socket_limits(settings),
+        rates=rates,
     )
     add_websocket(app, gate, echo=settings.ws_echo)
     app[METRICS] = metrics
@@ -60,6 +63,16 @@ def build_app(
 
     app.on_startup.append(remember_trades)  # the engine has told the state by then, and nobody trades yet
     return app
+
+
+def _rate_limits(settings: Settings) -> RateLimits:
+    return RateLimits(
+        orders_per_s=settings.rate_orders_per_s,
+        amends_per_s=settings.rate_amends_per_s,
+        queries_per_s=settings.rate_queries_per_s,
+        subscriptions_per_s=settings.rate_subscriptions_per_s,
+        burst_s=settings.rate_burst_s,
+    )
 
 
 def _socket_limits(settings: Settings) -> SocketLimits:

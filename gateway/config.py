@@ -84,6 +84,12 @@ class Settings(DatabaseSettings):
     ws_ping_s: float = Field(default=15.0, gt=0, description="time between pings to a socket, seconds")
     ws_subscriptions_max: int = Field(default=20_000, ge=1, description="subscriptions of one socket")
 
+    rate_orders_per_s: int = Field(default=2_000, ge=1, description="orders per account; cancels have ten times that")
+    rate_amends_per_s: int = Field(default=2_000, ge=1, description="amends per account")
+    rate_queries_per_s: int = Field(default=1_000, ge=1, description="questions per account")
+    rate_subscriptions_per_s: int = Field(default=1_000, ge=1, description="private subscriptions per account")
+    rate_burst_s: int = Field(default=5, ge=1, description="an account may save up so many seconds of each rate")
+
     inbox_max: int = Field(
         default=20_000, ge=1, description="commands that wait for the engine; more are refused as busy"
     )

@@ -30,6 +30,7 @@ from gateway.errors import (
     problem,
 )
 from gateway.history import History, Span
+from gateway.rates import Bucket, Rates
 from gateway.requests import Request, Scope
 from gateway.views import AccountView, Views
 from gateway.wire import (
@@ -45,7 +46,7 @@ from gateway.wire import (
 from market.commands import Command
 from market.engine import Answer, Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
-from market.ids import LoanId, Nanos
+from market.ids import AccountId, LoanId, Nanos
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,15 @@ PAGE_DEFAULT, PAGE_MAX = 100, 500
 LARGEST_KEY = 2**62
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+NEVER_REFUSED = frozenset({"/v1/orders/cancel-all", "/v1/orders/unblock"})
+BUCKETS = {
+    "GET": Bucket.QUERIES,
+    "POST": Bucket.ORDERS,
+    "PUT": Bucket.ORDERS,
+    "PATCH": Bucket.AMENDS,
+    "DELETE": Bucket.CANCELS,
+}
+PAID = web.RequestKey("paid", tuple[Rates, AccountId, Bucket])  # whose bucket a request drew on
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 R = TypeVar("R", bound=Request)
@@ -72,6 +82,7 @@ class Api:
     pool: "asyncpg.Pool[asyncpg.Record]"
     clock: Callable[[], int]
     auditing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    rates: Rates = field(default_factory=Rates)
 
 
 class Access(StrEnum):
@@ -247,9 +258,28 @@ def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.Str
         data = await request.read()
         holder = await _authenticated(api, route, request, data)
         body = _read_body(request, data, route.list_name)
+        if holder is not None and (bucket := _bucket_of(route)) is not None:
+            request[PAID] = (api.rates, holder.account_id, bucket)
+            api.rates.take(holder.account_id, bucket, _cost(route, body))
         return await route.handler(Call(api, request, holder, Query(list(request.query.items()), route.params), body))
 
     return serve
+
+
+def _bucket_of(route: Route) -> Bucket | None:
+    """Administration and transfers are not limited."""
+    if route.access not in (Access.READ, Access.TRADE):
+        return None
+    if route.path in NEVER_REFUSED:
+        return Bucket.CANCELS
+    return BUCKETS[route.method] if route.access is Access.TRADE else Bucket.QUERIES
+
+
+def _cost(route: Route, body: Mapping[str, Any]) -> int:
+    if route.path in NEVER_REFUSED:
+        return 0
+    orders = body.get("orders")
+    return len(orders) if isinstance(orders, list) else 1
 
 
 async def _authenticated(api: Api, route: Route, request: web.Request, data: bytes) -> Principal | None:
@@ -284,6 +314,9 @@ async def answer_every_failure(
     request_id = request.headers.get("X-Request-Id", "")
     if REQUEST_ID.fullmatch(request_id) and not response.prepared:
         response.headers["X-Request-Id"] = request_id
+    if PAID in request and not response.prepared:
+        rates, account_id, bucket = request[PAID]
+        response.headers.update(rates.rate(account_id, bucket).headers())
     return response
 
 

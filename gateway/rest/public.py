@@ -24,7 +24,7 @@ async def get_status(call: Call) -> web.Response:
     return reply({**status_row(call.api.views, call.now), "engine": call.api.engine.phase})
 
 
-async def get_limits(_: Call) -> web.Response:
+async def get_limits(call: Call) -> web.Response:
     return reply(
         {
             "body_bytes_max": BODY_BYTES_MAX,
@@ -33,7 +33,7 @@ async def get_limits(_: Call) -> web.Response:
             "signature_window_ms": WINDOW // 1_000_000,
             "ws_token_s": TOKEN_LIFE // SECOND,
             "order_qty_max": minor_text(QUANTITY_MAX),
-            "rates": {},
+            "rates": call.api.rates.published(),
         }
     )
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from gateway.auth import Principal
 from gateway.errors import AuthInvalidSignature, answer_of
+from gateway.rates import Bucket
 from gateway.requests import (
     AmendParams,
     CancelAllParams,
@@ -87,6 +88,10 @@ class SocketCancel(Params):
     cl_ord_id: Annotated[list[ClientOrderIdText], Field(max_length=CANCELS_MAX)] | ClientOrderIdText | None = None
     token: Token | None = None
 
+    @property
+    def count(self) -> int:
+        return len(as_list(self.order_id)) + len(as_list(self.cl_ord_id))
+
     def to_commands(self, account_id: AccountId) -> list[CancelOrder]:
         named: list[CancelOrder] = []
         for order_id in as_list(self.order_id):
@@ -122,6 +127,10 @@ class BatchCancel(Params):
     order_id: list[OrderIdText] = Field([])
     cl_ord_id: list[ClientOrderIdText] = Field([])
     token: Token | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.orders) + len(self.order_id) + len(self.cl_ord_id)
 
     def to_commands(self, account_id: AccountId) -> list[CancelOrder]:
         """Raises InvalidArguments for no order at all, or for too many."""
@@ -206,14 +215,14 @@ async def logout(session: Session, request: Request) -> None:
 
 async def add_order(session: Session, request: Request) -> None:
     asked = SocketOrder.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.ORDERS)
     send(session, request, who, order_command(session, request, who, asked))
 
 
 async def batch_add(session: Session, request: Request) -> None:
     """One reply for all: each order's result or error, in order."""
     asked = BatchAdd.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.ORDERS, len(asked.orders))
 
     def command_of(body: dict[str, Any]) -> Command:
         order = SymbolOrder.parse(body if asked.symbol is None else {"symbol": asked.symbol, **body})
@@ -225,13 +234,13 @@ async def batch_add(session: Session, request: Request) -> None:
 async def batch_cancel(session: Session, request: Request) -> None:
     """One reply for all: first `orders`, then `order_id`, then `cl_ord_id`."""
     asked = BatchCancel.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.CANCELS, asked.count)
     reply_together(session, request, who, asked.to_commands(who.account_id))
 
 
 async def amend_order(session: Session, request: Request) -> None:
     asked = SocketAmend.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.AMENDS)
     require_one(asked.order_id, asked.cl_ord_id)
     command = asked.to_command(
         who.account_id,
@@ -244,7 +253,9 @@ async def amend_order(session: Session, request: Request) -> None:
 async def cancel_order(session: Session, request: Request) -> None:
     """One reply for each order named."""
     asked = SocketCancel.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(
+        request, asked.token, Scope.TRADE, Bucket.CANCELS, len(as_list(asked.order_id)) + len(as_list(asked.cl_ord_id))
+    )
     for command in asked.to_commands(who.account_id):
         try:
             send(session, request, who, command)
@@ -254,20 +265,20 @@ async def cancel_order(session: Session, request: Request) -> None:
 
 async def cancel_all(session: Session, request: Request) -> None:
     asked = SocketCancelAll.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.CANCELS, 0)
     loan_id = None if asked.symbol is None else session.gate.views.loan_of_symbol(asked.symbol).loan_id
     send(session, request, who, asked.to_command(who.account_id, loan_id))
 
 
 async def unblock(session: Session, request: Request) -> None:
     asked = Private.parse(request.params)
-    who = session.principal(asked.token, Scope.TRADE)
+    who = session.payer(request, asked.token, Scope.TRADE, Bucket.CANCELS, 0)
     send(session, request, who, Unblock(account_id=who.account_id))
 
 
 async def cancel_all_orders_after(session: Session, request: Request) -> None:
     asked = CancelAfter.parse(request.params)
-    who, gate = session.principal(asked.token, Scope.TRADE), session.gate
+    who, gate = session.payer(request, asked.token, Scope.TRADE, Bucket.CANCELS, 0), session.gate
     gate.dead_man.arm(who.account_id, asked.timeout, actor=who.key, engine=gate.engine, spawn=gate.hub.spawn)
     now = gate.clock()
     fires_at = time_text(now + asked.timeout * SECOND) if asked.timeout else None
@@ -277,7 +288,7 @@ async def cancel_all_orders_after(session: Session, request: Request) -> None:
 async def resolve_order(session: Session, request: Request) -> None:
     """Answer for good: the order, or that there is none and never will be one of this id."""
     asked = ResolveParams.parse(request.params)
-    who, gate = session.principal(asked.token, Scope.TRADE), session.gate
+    who, gate = session.payer(request, asked.token, Scope.TRADE, Bucket.QUERIES), session.gate
     wanted = ClientOrderId(asked.cl_ord_id)
     answer = await gate.engine.submit(ResolveOrder(account_id=who.account_id, client_order_id=wanted), actor=who.key)
     if isinstance(answer.result, Fenced):
@@ -290,7 +301,7 @@ async def resolve_order(session: Session, request: Request) -> None:
 
 async def get_order(session: Session, request: Request) -> None:
     asked = GetOrder.parse(request.params)
-    who = session.principal(asked.token, Scope.READ)
+    who = session.payer(request, asked.token, Scope.READ, Bucket.QUERIES)
     require_one(asked.order_id, asked.cl_ord_id)
     history = session.gate.history
     if asked.order_id is not None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
@@ -18,6 +18,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from gateway.auth import KeyRing, Principal
 from gateway.errors import AuthInvalidKey, AuthRequired, UnknownField, UnknownMethod, ws_error
 from gateway.metrics import Metrics
+from gateway.rates import Bucket, Rates
 from gateway.requests import Scope
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 CLOSE_AUTH, CLOSE_SLOW = 4001, 4008
 ILLEGAL_CLOSE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
 CLOSE_TIMEOUT_S = 5.0
+NOTHING: Final[Mapping[str, Any]] = {}
 DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -67,16 +69,21 @@ class Gate:
     limits: SocketLimits = field(default_factory=SocketLimits)
     attachments: Attachments = field(default_factory=Attachments)
     dead_man: DeadMan = field(default_factory=DeadMan)
+    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One frame, readable so far: params are not yet checked. time_in: nanoseconds."""
+    """One frame, readable so far: params are not yet checked. time_in: nanoseconds.
+
+    paid: whose buckets it drew on.
+    """
 
     method: str
     params: dict[str, Any]
     req_id: int | str | None
     time_in: int
+    paid: list[tuple[AccountId, Bucket]] = field(default_factory=list)
 
 
 Method = Callable[["Session", Request], Awaitable[None]]
@@ -150,13 +157,14 @@ class Session:
                 await self._goodbye
 
     def reply(self, request: Request, result: dict[str, Any]) -> None:
-        self._answer(request.method, request.req_id, request.time_in, {"success": True, "result": result})
+        told = {"success": True, "result": result, **self._rate(request)}
+        self._answer(request.method, request.req_id, request.time_in, told)
 
     def pong(self, request: Request) -> None:
         self._answer("pong", request.req_id, request.time_in, {"success": True, "result": {}})
 
     def refuse(self, request: Request, error: MarketError) -> None:
-        self._refuse(request.method, request.req_id, request.time_in, error)
+        self._refuse(request.method, request.req_id, request.time_in, error, self._rate(request))
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye once; whatever was queued before goes out first."""
@@ -185,6 +193,13 @@ class Session:
         if not keys.is_live(who):
             raise AuthInvalidKey
         who.require(scope)
+        return who
+
+    def payer(self, request: Request, token: str | None, scope: Scope, bucket: Bucket, count: int = 1) -> Principal:
+        """As `principal`, who pays for the request. Raises RateLimited; a count of 0 is only shown."""
+        who = self.principal(token, scope)
+        request.paid.append((who.account_id, bucket))
+        self.gate.rates.take(who.account_id, bucket, count)
         return who
 
     def log_in(self, who: Principal, name: str | None, grace_s: float | None) -> None:
@@ -255,17 +270,18 @@ class Session:
         except InvalidArguments as error:
             self._unreadable_frame(req_id_in(text), error, time_in)
             return
+        request: Request | None = None
         try:
             request = request_of(body, time_in)
             await self._method(request.method)(self, request)
         except MarketError as error:
-            self._refuse_envelope(body, time_in, error)
+            self._refuse_envelope(body, time_in, error, request)
         except DATABASE_TROUBLE:
             log.exception("database_unreachable method=%s", body.get("method"))
-            self._refuse_envelope(body, time_in, Unavailable("the database can't be reached"))
+            self._refuse_envelope(body, time_in, Unavailable("the database can't be reached"), request)
         except Exception:  # our bug; one request's trouble ends neither the connection nor the others
             log.exception("request_failed method=%s", body.get("method"))
-            self._refuse_envelope(body, time_in, OutcomeUnknown("something went wrong in answering"))
+            self._refuse_envelope(body, time_in, OutcomeUnknown("something went wrong in answering"), request)
         if not self.outbox.drained.is_set():
             await self.outbox.drained.wait()
 
@@ -289,15 +305,27 @@ class Session:
         more = {"connection_id": self.connection_id, "challenge": self.challenge}
         self.outbox.send(status_message(gate.views, gate.clock(), **more), excused=True)
 
-    def _refuse_envelope(self, body: dict[str, Any], time_in: int, error: MarketError) -> None:
+    def _rate(self, request: Request | None) -> dict[str, Any]:
+        if request is None or not request.paid:
+            return {}
+        return {"rate": self.gate.rates.rate(*request.paid[-1]).shown()}
+
+    def _refuse_envelope(self, body: dict[str, Any], time_in: int, error: MarketError, request: Request | None) -> None:
         """Refuse a frame that was JSON, with what of its envelope makes sense."""
         method, req_id = body.get("method"), body.get("req_id")
         shown = printable(method) if isinstance(method, str) else None
-        self._refuse(shown, req_id if is_req_id(req_id) else None, time_in, error)
+        self._refuse(shown, req_id if is_req_id(req_id) else None, time_in, error, self._rate(request))
 
-    def _refuse(self, method: str | None, req_id: int | str | None, time_in: int, error: MarketError) -> None:
+    def _refuse(
+        self,
+        method: str | None,
+        req_id: int | str | None,
+        time_in: int,
+        error: MarketError,
+        rate: Mapping[str, Any] = NOTHING,
+    ) -> None:
         text, detail = ws_error(error)
-        self._answer(method, req_id, time_in, {"success": False, "error": text, "error_detail": detail})
+        self._answer(method, req_id, time_in, {"success": False, "error": text, "error_detail": detail, **rate})
 
     def _answer(self, method: str | None, req_id: int | str | None, time_in: int, told: dict[str, Any]) -> None:
         times = {"time_in": time_text(time_in), "time_out": time_text(self.gate.clock())}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.rates import Bucket
 from gateway.requests import Name, Scope
 from gateway.requests import Request as Params
 from gateway.ws.feeds import Feed, StateFeed, status_message
@@ -132,7 +133,7 @@ async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:
 
 
 async def _subscribe_executions(session: Session, request: Request, choice: Subscription) -> None:
-    who = session.principal(choice.token, Scope.READ)
+    who = session.payer(request, choice.token, Scope.READ, Bucket.SUBSCRIPTIONS)
     gate = session.gate
     feed = gate.hub.executions(who.account_id)
     position = feed.sequence if choice.from_seq is None else choice.from_seq
@@ -152,7 +153,7 @@ def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tupl
     symbols: list[str | None] = [*choice.symbols] or [None]
     for symbol in symbols:
         try:
-            feed = _feed(session, choice, symbol)
+            feed = _feed(session, request, choice, symbol)
         except UnknownLoan as error:
             session.refuse(request, error)
             continue
@@ -164,10 +165,11 @@ def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tupl
         yield feed, told
 
 
-def _feed(session: Session, choice: Choice, symbol: str | None) -> Feed:
+def _feed(session: Session, request: Request, choice: Choice, symbol: str | None) -> Feed:
     hub, views = session.gate.hub, session.gate.views
     if choice.channel == "balances":
-        return hub.balances(session.principal(choice.token, Scope.READ).account_id)
+        who = session.payer(request, choice.token, Scope.READ, Bucket.SUBSCRIPTIONS)
+        return hub.balances(who.account_id)
     if symbol is None:
         return hub.instrument(None)
     loan_id = views.loan_of_symbol(symbol).loan_id

@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
 from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.rates import Rates
 from gateway.requests import NewApiKey
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.routes import ROUTES
@@ -41,6 +42,7 @@ class Stack:
     metrics: Metrics
     dsn: str
     url: str
+    rates: Rates
 
     @property
     def ws_url(self) -> str:
@@ -81,6 +83,7 @@ async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: 
     engine = Engine(store=store, clock=time.time_ns, metrics=metrics)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
     history, keys = StreamHistory(pool), KeyRing(pool, clock=time.time_ns)
+    rates = Rates()
     hub = Hub(views=views, history=history, clock=time.time_ns, metrics=metrics)
     engine.listen(views)
     engine.listen(hub)
@@ -93,9 +96,10 @@ async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: 
         metrics=metrics,
         clock=time.time_ns,
         limits=limits or SocketLimits(),
+        rates=rates,
     )
     app = web.Application(client_max_size=BODY_BYTES_MAX)
-    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=time.time_ns)
+    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=time.time_ns, rates=rates)
     add_routes(app, api, ROUTES)
     app[METRICS] = metrics
     app.router.add_get("/metrics", get_metrics)
@@ -116,6 +120,7 @@ async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: 
         metrics=metrics,
         dsn=dsn,
         url=f"http://127.0.0.1:{port}",
+        rates=rates,
     )
     try:
         await stack.do(OpenMarket(business_date=DAY), open_account("HOUSE", AccountKind.HOUSE))
