@@ -76,7 +76,7 @@ class Rates:
         self._per_s = self.limits.per_s()
         self._burst_ns = self.limits.burst_s * SECOND_NS
         self._clock = clock
-        self._full_at: dict[tuple[AccountId, Bucket], int] = {}  # only of buckets that are not full
+        self._full_at: dict[tuple[AccountId, Bucket], int] = {}  # when it is, or was; a bucket not here is full
 
     def take(self, account_id: AccountId, bucket: Bucket, count: int = 1) -> None:
         """Pay for `count` requests. Raises RateLimited (details: retry_after_ms); 0 is never refused."""
