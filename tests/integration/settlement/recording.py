@@ -95,7 +95,7 @@ async def fetchval(dsn: str, query: str, *arguments: object) -> Any:
 
 
 def traded_market() -> RecordingMarket:
-    """A market with a trade, orders on both sides, a client order id, a halted loan, a withdrawal, a payment, a fence."""
+    """A market with a trade, orders on both sides, a client order id, a halt, a withdrawal, a payment, a fence."""
     market = RecordingMarket()
     market.investor("A", cash=5_000_00)
     market.investor("B", cash=1_000_00)
