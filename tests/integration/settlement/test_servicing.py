@@ -3,8 +3,8 @@
 from datetime import date
 
 from market.claims.servicing import NewRow
-from market.commands import RollDay
-from market.ids import LoanId, Minor
+from market.commands import RollDay, Unblock
+from market.ids import AccountId, LoanId, Minor
 from market.settlement.check import check
 from market.settlement.replay import replay
 from tests.builders import buy, service, servicing
@@ -17,6 +17,7 @@ async def test_a_serviced_market_is_rebuilt_from_its_tables(database: str) -> No
     part = servicing("payment", date(2024, 3, 15), 100_00)
     new = (NewRow(due_date=date(2025, 1, 1), interest=Minor(5_00), principal=Minor(9_300_00)),)
     market.do(service(part, servicing("reschedule", date(2024, 3, 15), schedule=new)))
+    market.do(Unblock(account_id=AccountId("A")))
     market.do(buy("A", 9_500, 100_00))
     async with opened(database) as store:
         await store.commit(market.take())
