@@ -1,6 +1,7 @@
 """Wires the gateway: every object that handlers work with, every route, and who hears of commits in which order."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import asyncpg
 from aiohttp import web
@@ -12,6 +13,7 @@ from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.routes import ROUTES
 from gateway.views import Views
+from gateway.ws.disconnect import cancel_orders_of_former_sessions
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import OutboxLimits
@@ -23,7 +25,17 @@ from market.ids import Nanos
 DAY_NS = 24 * 3_600 * 10**9
 
 
-def build_app(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The application, and what in it hears of commits."""
+
+    app: web.Application
+    views: Views
+    hub: Hub
+    rates: Rates
+
+
+def build_gateway(
     *,
     settings: Settings,
     engine: Engine,
@@ -31,8 +43,12 @@ def build_app(
     keys: KeyRing,
     metrics: Metrics,
     clock: Callable[[], int],
-) -> web.Application:
-    """Return the application, listening to the engine, which must not run yet. clock: nanoseconds since 1970, UTC."""
+    limits: SocketLimits | None = None,
+) -> Gateway:
+    """Wire a gateway that listens to the engine, which must not run yet.
+
+    clock: nanoseconds since 1970, UTC.  limits: of sockets, where they differ from the settings'.
+    """
     views = Views()
     history = StreamHistory(pool)
     hub = Hub(views=views, history=history, clock=clock, metrics=metrics)
@@ -40,7 +56,16 @@ def build_app(
     engine.listen(hub)
     rates = Rates(_rate_limits(settings))
     app = web.Application(client_max_size=BODY_BYTES_MAX)
-    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=clock, rates=rates)
+    api = Api(
+        engine=engine,
+        views=views,
+        keys=keys,
+        history=history,
+        pool=pool,
+        clock=clock,
+        metrics=metrics,
+        rates=rates,
+    )
     add_routes(app, api, ROUTES)
     gate = Gate(
         engine=engine,
@@ -50,7 +75,7 @@ def build_app(
         history=history,
         metrics=metrics,
         clock=clock,
-        limits=_socket_limits(settings),
+        limits=limits or _socket_limits(settings),
         rates=rates,
     )
     add_websocket(app, gate, echo=settings.ws_echo)
@@ -61,8 +86,12 @@ def build_app(
         latest = await history.latest_trades(since=Nanos(clock() - DAY_NS), limit=settings.day_trades_max)
         views.add_past_trades((stored.at, stored.trade) for stored in latest)
 
-    app.on_startup.append(remember_trades)  # the engine has told the state by then, and nobody trades yet
-    return app
+    async def end_former_sessions(_: web.Application) -> None:
+        await cancel_orders_of_former_sessions(views, engine)
+
+    # The engine has told the state by then, and nobody trades yet.
+    app.on_startup.extend([remember_trades, end_former_sessions])
+    return Gateway(app=app, views=views, hub=hub, rates=rates)
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

@@ -26,7 +26,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.app import build_app
+from gateway.app import build_gateway
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
 from gateway.config import DatabaseSettings, Settings
@@ -126,11 +126,13 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
         replays = await stack.enter_async_context(_replays(settings))
         keys = KeyRing(pool, clock=time.time_ns, replays=replays)
         await _reached(keys.load())
-        app = build_app(settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns)
+        gateway = build_gateway(
+            settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns
+        )
         await stack.enter_async_context(_running(engine, settings.drain_timeout_s))
         await _genesis(engine, settings)
         admin_key = await _admin_key(keys)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
+        runner = web.AppRunner(gateway.app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()

@@ -26,10 +26,12 @@ from gateway.errors import (
     RouteNotFound,
     UnknownField,
     UnsupportedMediaType,
+    answer_of,
     internal_problem,
     problem,
 )
 from gateway.history import History, Span
+from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests import Request, Scope
 from gateway.views import AccountView, Views
@@ -43,7 +45,7 @@ from gateway.wire import (
     printable,
     scaled,
 )
-from market.commands import Command
+from market.commands import AmendOrder, CancelAll, CancelOrder, Command, PlaceOrder
 from market.engine import Answer, Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId, LoanId, Nanos
@@ -81,8 +83,12 @@ class Api:
     history: History
     pool: "asyncpg.Pool[asyncpg.Record]"
     clock: Callable[[], int]
+    metrics: Metrics
     auditing: asyncio.Lock = field(default_factory=asyncio.Lock)
     rates: Rates = field(default_factory=Rates)
+
+
+ORDER_COMMANDS = (PlaceOrder, AmendOrder, CancelOrder, CancelAll)  # whose outcomes are counted
 
 
 class Access(StrEnum):
@@ -218,8 +224,20 @@ class Call:
         return kind.parse(dict(self.body))
 
     async def submit(self, command: Command) -> Answer:
-        """Have the engine carry out a command. A client that leaves meanwhile does not take it back."""
-        return await self.api.engine.submit(command, actor=self.principal.key)
+        """Have the engine carry out a command, and count how it ended if it is about orders.
+
+        A client that leaves meanwhile does not take it back.
+        """
+        about_orders = isinstance(command, ORDER_COMMANDS)
+        try:
+            answer = await self.api.engine.submit(command, actor=self.principal.key)
+        except MarketError as error:
+            if about_orders:
+                self.api.metrics.count_order(answer_of(error).code)
+            raise
+        if about_orders:
+            self.api.metrics.count_order("accepted")
+        return answer
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.views import Views
 from market.commands import CancelAll
-from market.engine import Engine
+from market.engine import ENGINE_ACTOR, Engine
 from market.errors import Busy, OutcomeUnknown, Unavailable
 from market.ids import AccountId
 from market.orderbook.order import CancelReason
@@ -62,3 +63,11 @@ async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: E
             return
         except (Busy, OutcomeUnknown, Unavailable):  # a repeat does no harm
             await asyncio.sleep(RETRY_S)
+
+
+async def cancel_orders_of_former_sessions(views: Views, engine: Engine) -> None:
+    """At the start of the service every session of the run before it has ended: so do the orders that asked for it."""
+    for account_id, account in list(views.accounts.items()):
+        if any(order.cancel_on_disconnect for order in account.open_orders.values()):
+            command = CancelAll(account_id=account_id, cancel_on_disconnect=True, cause=CancelReason.COD)
+            await engine.submit(command, actor=ENGINE_ACTOR)

@@ -6,6 +6,7 @@ order caused on the same socket. A socket that is gone by then loses the reply, 
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -312,6 +313,17 @@ async def get_order(session: Session, request: Request) -> None:
     session.reply(request, order_object(found.state, engine_seq=found.engine_seq, updated_at=found.updated_at))
 
 
+def private(scope: Scope, method: Method) -> Method:
+    """Ask who it is before anything else is looked at: a stranger learns nothing of what a request lacks."""
+
+    async def authenticated(session: Session, request: Request) -> None:
+        token = request.params.get("token")
+        session.principal(token if isinstance(token, str) else None, scope)
+        await method(session, request)
+
+    return authenticated
+
+
 METHODS: dict[str, Method] = {
     "ping": ping,
     "login": login,
@@ -319,16 +331,16 @@ METHODS: dict[str, Method] = {
     "subscribe": subscribe,
     "unsubscribe": unsubscribe,
     "resync": resync,
-    "add_order": add_order,
-    "batch_add": batch_add,
-    "batch_cancel": batch_cancel,
-    "amend_order": amend_order,
-    "cancel_order": cancel_order,
-    "cancel_all": cancel_all,
-    "cancel_all_orders_after": cancel_all_orders_after,
-    "unblock": unblock,
-    "get_order": get_order,
-    "resolve_order": resolve_order,
+    "add_order": private(Scope.TRADE, add_order),
+    "batch_add": private(Scope.TRADE, batch_add),
+    "batch_cancel": private(Scope.TRADE, batch_cancel),
+    "amend_order": private(Scope.TRADE, amend_order),
+    "cancel_order": private(Scope.TRADE, cancel_order),
+    "cancel_all": private(Scope.TRADE, cancel_all),
+    "cancel_all_orders_after": private(Scope.TRADE, cancel_all_orders_after),
+    "unblock": private(Scope.TRADE, unblock),
+    "get_order": private(Scope.READ, get_order),
+    "resolve_order": private(Scope.TRADE, resolve_order),
 }
 
 
@@ -353,6 +365,8 @@ def order_command(session: Session, request: Request, who: Principal, asked: Sym
         return CheckOrder(order=order)
     if asked.cancel_on_disconnect:
         session.asked_for_cancel[who.account_id] = who
+    if session.grace_s is not None and who == session.login:
+        order = replace(order, cancel_on_disconnect=True)  # said of the session, it must outlive a crash of the service
     return order
 
 

@@ -53,8 +53,9 @@ from market.venue.lifecycle import end, end_all, forget, set_hold
 from market.venue.matching import Matching
 from market.venue.state import Account, Loan, State
 
-# The id itself, the session it came from and conditions of the moment are not content; the free tag is added apart.
-NOT_CONTENT = {"client_order_id", "session", "tag", "deadline", "if_book"}
+# Not content: the id itself, the session it came from and what that asked for, conditions of the moment. The free tag
+# is added apart.
+NOT_CONTENT = {"client_order_id", "session", "cancel_on_disconnect", "tag", "deadline", "if_book"}
 ORDER_CONTENT = attrgetter(*sorted({field.name for field in fields(PlaceOrder)} - NOT_CONTENT))
 
 
@@ -80,9 +81,9 @@ def check(state: State, command: CheckOrder, changes: Changes) -> OrderAck | Ord
 
 def _admit(state: State, account: Account, command: PlaceOrder, changes: Changes) -> Matching:
     """Return the order planned and ready to be carried out, or raise what refuses it. Changes nothing."""
-    loan = state.loan(command.loan_id)
     admission.check_deadline(command.deadline, changes.at)
     admission.check_account(account)
+    loan = state.loan(command.loan_id)
     admission.check_loan(loan)
     admission.check_mode(state.mode, post_only=command.post_only)
     price = _limit(state, loan, command)

@@ -10,18 +10,16 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from gateway.app import build_gateway
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
-from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.config import Settings
+from gateway.metrics import Metrics
 from gateway.rates import Rates
 from gateway.requests import NewApiKey
-from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
-from gateway.rest.routes import ROUTES
 from gateway.views import Views
-from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
-from gateway.ws.routes import add_websocket
-from gateway.ws.session import Gate, SocketLimits
+from gateway.ws.session import SocketLimits
 from market.commands import AccountKind, Command, OpenMarket, Result
 from market.engine import Engine
 from market.ids import AccountId
@@ -79,48 +77,36 @@ class Stack:
 @asynccontextmanager
 async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: int = 2) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
-    store, views, metrics = PostgresStore(dsn, wait_s=5.0), Views(), Metrics()
-    engine = Engine(store=store, clock=time.time_ns, metrics=metrics)
+    metrics = Metrics()
+    engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=time.time_ns, metrics=metrics)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
-    history, keys = StreamHistory(pool), KeyRing(pool, clock=time.time_ns)
-    rates = Rates()
-    hub = Hub(views=views, history=history, clock=time.time_ns, metrics=metrics)
-    engine.listen(views)
-    engine.listen(hub)
-    gate = Gate(
+    keys = KeyRing(pool, clock=time.time_ns)
+    gateway = build_gateway(
+        settings=Settings(ws_echo=True),
         engine=engine,
-        views=views,
-        hub=hub,
+        pool=pool,
         keys=keys,
-        history=history,
         metrics=metrics,
         clock=time.time_ns,
-        limits=limits or SocketLimits(),
-        rates=rates,
+        limits=limits,
     )
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
-    api = Api(engine=engine, views=views, keys=keys, history=history, pool=pool, clock=time.time_ns, rates=rates)
-    add_routes(app, api, ROUTES)
-    app[METRICS] = metrics
-    app.router.add_get("/metrics", get_metrics)
-    add_websocket(app, gate, echo=True)
     running = asyncio.create_task(engine.run())
     await engine.online()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(gateway.app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     stack = Stack(
         engine=engine,
-        views=views,
-        hub=hub,
+        views=gateway.views,
+        hub=gateway.hub,
         keys=keys,
         pool=pool,
         metrics=metrics,
         dsn=dsn,
         url=f"http://127.0.0.1:{port}",
-        rates=rates,
+        rates=gateway.rates,
     )
     try:
         await stack.do(OpenMarket(business_date=DAY), open_account("HOUSE", AccountKind.HOUSE))

@@ -9,8 +9,9 @@ from gateway.auth import login_signature
 from gateway.client import ApiKey
 from market.commands import FreezeAccount, HaltLoan, Mode, SetMode
 from market.ids import AccountId, LoanId
+from tests.builders import buy
 from tests.e2e.sockets import Socket, connected, login_params, order
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, running_stack
 
 L1 = "L1/USD"
 
@@ -292,3 +293,29 @@ async def test_logout_ends_a_session_too(stack: Stack) -> None:
         assert (await socket.call("add_order", **GOOD))["success"]
         await socket.call("logout")
         await ended(stack, "A17", left=0)
+
+
+async def test_orders_of_former_sessions_are_cancelled_when_the_service_starts_again(database: str) -> None:
+    """Whoever asked for it, for one order or for a whole session; a crash of the service is a disconnect too."""
+    async with running_stack(database) as stack:
+        key = await stack.investor("A")
+        async with connected(stack.ws_url) as socket:
+            await socket.login(key, session="s", cancel_on_disconnect={"enabled": True, "grace_ms": 60_000})
+            wanted = order(L1, "buy", "90.00", "10.00", cl_ord_id="of-the-session")
+            assert (await socket.call("add_order", **wanted))["success"]
+            await stack.do(buy("A", 9_000, 10_00, client_order_id="asked", cancel_on_disconnect=True))
+            await stack.do(buy("A", 9_000, 10_00, client_order_id="stays"))
+    async with running_stack(database) as stack:
+        left = {each.client_order_id for each in stack.views.accounts[AccountId("A")].open_orders.values()}
+        assert left == {"stays"}
+        ended = await stack.pool.fetchval(
+            "SELECT cancel_reason FROM market.orders WHERE client_order_id = 'of-the-session'"
+        )
+        assert ended == "cod"
+
+
+async def test_a_stranger_is_told_to_log_in_before_anything_else(stack: Stack) -> None:
+    async with connected(stack.ws_url) as socket:
+        for method in ("add_order", "batch_add", "amend_order", "cancel_order", "cancel_all", "get_order"):
+            reply = await socket.call(method, nonsense=1)
+            assert reply["error_detail"]["code"] == "auth_required", method
