@@ -31,6 +31,7 @@ FENCED = "ZF001"  # SQLSTATE raised by market.fence
 FAULTS_OF_THE_BATCH = {"22", "23", "44", "P0"}  # SQLSTATE classes that the same rows would meet again
 LOCK_POLL_S = 0.05
 TERMINATE_MS = 10_000
+CLOSE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 SESSION_LOST = (  # the server is away, or has ended our session
     OSError,
@@ -167,11 +168,14 @@ class PostgresStore:
             await self._live().execute(QUARANTINE, *row)
 
     async def close(self) -> None:
-        """Wait for a running commit and give up the lease."""
+        """Wait for a running commit and give up the lease. A session that is gone by then has given it up already."""
         await self._settle_running()
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
-            await connection.close()
+            try:
+                await connection.close(timeout=CLOSE_TIMEOUT_S)
+            except SESSION_LOST:
+                connection.terminate()
 
     async def _commit(self, entries: Sequence[LogEntry]) -> None:
         try:

@@ -286,3 +286,24 @@ async def _until_waiting(observer: asyncpg.Connection, store: PostgresStore) -> 
     query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1"
     while await observer.fetchval(query, store._server_pid) != "Lock":
         await asyncio.sleep(0.005)
+
+
+async def test_closing_a_session_that_the_server_ended_is_no_error(database: str) -> None:
+    """Else it would hide why the engine stopped, which is what its supervisor must hear."""
+
+    class Gone:
+        terminated = False
+
+        def is_closed(self) -> bool:
+            return False
+
+        async def close(self, *, timeout: float) -> None:
+            raise BrokenPipeError(timeout)
+
+        def terminate(self) -> None:
+            self.terminated = True
+
+    store, gone = PostgresStore(database), Gone()
+    store._connection = gone
+    await store.close()
+    assert gone.terminated
