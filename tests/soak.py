@@ -12,13 +12,13 @@ import asyncio
 
 from tests.integration.faults import campaign
 from tests.property import book_vs_reference
-from tests.property.test_venue_random_world import run_world
+from tests.property.test_venue_random_world import COMMANDS, run_world
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=1_000_000, help="of the order book against its reference")
-    parser.add_argument("--commands", type=int, default=100_000, help="of the venue's random world")
+    parser.add_argument("--commands", type=int, default=100_000, help="of the venue's random worlds")
     parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
     parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
     parser.add_argument("--cuts", type=int, default=200, help="links cut after the n-th message")
@@ -27,8 +27,9 @@ def main() -> None:
     if arguments.operations:
         book_vs_reference.main(["--operations", str(arguments.operations), "--seed", str(arguments.seed)])
     if arguments.commands:
-        trades = run_world(arguments.seed, arguments.commands)
-        print(f"venue: {arguments.commands} random commands, {trades} trades, every sum conserved after each")
+        worlds = -(-arguments.commands // COMMANDS)  # one world wears out: its loans are repaid, its ids are used up
+        trades = sum(run_world(arguments.seed + i, COMMANDS) for i in range(worlds))
+        print(f"venue: {worlds} worlds of {COMMANDS} random commands, {trades} trades, every sum conserved after each")
     counts = {name: getattr(arguments, name) for name in ("kills", "awaits", "cuts", "seed")}
     asyncio.run(campaign.run_campaigns(**counts))
 
