@@ -28,8 +28,10 @@ def main() -> None:
         book_vs_reference.main(["--operations", str(arguments.operations), "--seed", str(arguments.seed)])
     if arguments.commands:
         worlds = -(-arguments.commands // COMMANDS)  # one world wears out: its loans are repaid, its ids are used up
-        trades = sum(run_world(arguments.seed + i, COMMANDS) for i in range(worlds))
-        print(f"venue: {worlds} worlds of {COMMANDS} random commands, {trades} trades, every sum conserved after each")
+        seen = [run_world(arguments.seed + i, COMMANDS) for i in range(worlds)]
+        trades, refusals, booked = map(sum, zip(*seen, strict=True))
+        counted = f"{trades} trades, {refusals} refusals without a trace, {booked} servicing events"
+        print(f"venue: {worlds} worlds of {COMMANDS} commands, {counted}, every sum conserved after each")
     counts = {name: getattr(arguments, name) for name in ("kills", "awaits", "cuts", "seed")}
     asyncio.run(campaign.run_campaigns(**counts))
 
