@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.history import NEVER
+from gateway.quote import Asked, quote
 from gateway.rest.api import Access, Call, Query, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.schemas import board_item, book_object, payment_row, remaining_months, schedule_rows
@@ -14,7 +15,8 @@ from gateway.views import PAR, LoanView
 from gateway.ws.rows import trade_row
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
 from market.errors import InvalidArguments
-from market.ids import LoanId
+from market.ids import Face, LoanId, PriceBp
+from market.orderbook.order import Side
 
 PPM = 1_000_000
 Number = Callable[[LoanView], int | None]
@@ -186,6 +188,22 @@ async def trades(call: Call) -> web.Response:
     return page(items, cursor_of(found[-1].trade.trade_id) if len(found) == limit else None)
 
 
+async def what_if(call: Call) -> web.Response:
+    """What buying or selling `qty` would cost: against the book, or at `price` or `yield`."""
+    loan, query = _loan(call), call.query
+    sides, quantity = query.words("side", Side), query.units("qty")
+    price, yield_ppm = query.units("price"), query.units("yield", places=6)
+    if sides is None or len(sides) != 1:
+        raise InvalidArguments("side: buy or sell", field="side")
+    if quantity is None:
+        raise InvalidArguments("qty: must be given", field="qty")
+    if price is not None and yield_ppm is not None:
+        raise InvalidArguments("price or yield, not both", field="yield")
+    limit = None if price is None else PriceBp(price)
+    asked = Asked(next(iter(sides)), Face(quantity), limit, yield_ppm)
+    return reply(quote(loan, asked, call.api.views.business_date))
+
+
 def _loan(call: Call) -> LoanView:
     return call.api.views.loan(LoanId(call.path("loan_id")))
 
@@ -196,5 +214,6 @@ ROUTES = (
     Route("GET", "/v1/loans/{loan_id}/schedule", Access.PUBLIC, schedule),
     Route("GET", "/v1/loans/{loan_id}/payments", Access.PUBLIC, payments, PAGE),
     Route("GET", "/v1/loans/{loan_id}/book", Access.PUBLIC, book, frozenset({"depth"})),
+    Route("GET", "/v1/loans/{loan_id}/quote", Access.PUBLIC, what_if, frozenset({"side", "qty", "price", "yield"})),
     Route("GET", "/v1/loans/{loan_id}/trades", Access.PUBLIC, trades, PAGE | (SPAN - {"loan_id"})),
 )

@@ -1,0 +1,124 @@
+"""What a trade would cost: priced against the committed book, or at a price or yield that the asker names.
+
+Roundings are those of a real fill, each figure once and half up (market/venue/amounts.py). The public book tells totals
+by price: a level is taken as one fill, so where several orders share a level the true cost may differ by a minor unit
+for each, and hidden quantity is not counted. Left out: collar, yield floor and who may trade.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from gateway.views import PAR, LoanView
+from gateway.wire import minor_or_none, minor_text, yield_text
+from gateway.ws.rows import level_rows
+from market.claims.accrual import share
+from market.claims.loan import LIVE_STATUSES
+from market.claims.yields import modified_duration, nominal_from_effective, price_for_yield, remaining_flows
+from market.errors import BelowMinimum, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
+from market.ids import Face, Minor, PriceBp
+from market.money import div_half_up
+from market.orderbook.order import Side
+from market.venue.amounts import FillCost
+
+PPM = 1_000_000
+Level = tuple[PriceBp, Face]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question. price, yield_ppm: at most one of them; neither for what the book offers."""
+
+    side: Side
+    quantity: Face
+    price: PriceBp | None = None
+    yield_ppm: int | None = None
+
+
+def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
+    """Return the answer as it is told. price: the average of the fills, half up; null without any.
+
+    total: what a buyer pays or a seller gets.  duration: modified, in years.  on: the business date.
+    """
+    _check(loan, asked)
+    fills = _fills(loan, asked, on)
+    filled = sum(quantity for _, quantity in fills)
+    price = PriceBp(div_half_up(sum(p * q for p, q in fills), filled)) if filled else None
+    costs = [_cost(loan, on, quantity, price) for price, quantity in fills]
+    is_buy = asked.side is Side.BUY
+    ytm = None if price is None else loan.ytm_at(price)
+    return {
+        "price": minor_or_none(price),
+        "qty": minor_text(asked.quantity),
+        "current_face": minor_text(sum(cost.current_face for cost in costs)),
+        "principal": minor_text(sum(cost.principal for cost in costs)),
+        "accrued": minor_text(sum(cost.accrued for cost in costs)),
+        "dirty": minor_text(sum(cost.dirty for cost in costs)),
+        "fee": minor_text(sum(cost.buyer_fee if is_buy else cost.seller_fee for cost in costs)),
+        "total": minor_text(sum(cost.buyer_pays if is_buy else cost.seller_gets for cost in costs)),
+        "ytm": yield_text(ytm),
+        "ytm_nominal": None if ytm is None else yield_text(nominal_from_effective(ytm)),
+        "duration": None if ytm is None else yield_text(modified_duration(remaining_flows(loan.schedule, on), ytm)),
+        "fills": level_rows(fills),
+        "unfilled_qty": minor_text(asked.quantity - filled),
+    }
+
+
+def _check(loan: LoanView, asked: Asked) -> None:
+    rules = loan.state.rulebook
+    if loan.state.status not in LIVE_STATUSES:
+        raise LoanClosed(f"loan {loan.loan_id} is {loan.state.status}", loan_status=loan.state.status)
+    if asked.price is not None:
+        if asked.price <= 0 or asked.price % rules.tick:
+            raise InvalidPrice("the price must be a positive multiple of the tick", field="price")
+        if not rules.price_min <= asked.price <= rules.price_max:
+            raise PriceOutOfBand("the price is outside the band", field="price")
+    if asked.quantity <= 0 or asked.quantity % rules.lot:
+        raise InvalidQuantity("the quantity must be a positive multiple of the lot", field="qty")
+    if asked.quantity < rules.min_face:
+        raise BelowMinimum("the quantity is below the minimum face", field="qty", need=rules.min_face)
+
+
+def _fills(loan: LoanView, asked: Asked, on: date) -> list[Level]:
+    if asked.price is not None:
+        return [(asked.price, asked.quantity)]
+    if asked.yield_ppm is not None:
+        return [(_price_of(loan, asked, asked.yield_ppm, on), asked.quantity)]
+    fills: list[Level] = []
+    left = int(asked.quantity)
+    for price, quantity in loan.book.rows(asked.side.opposite):
+        if left == 0:
+            break
+        fills.append((price, Face(min(quantity, left))))
+        left -= fills[-1][1]
+    return fills
+
+
+def _price_of(loan: LoanView, asked: Asked, yield_ppm: int, on: date) -> PriceBp:
+    rules = loan.state.rulebook
+    price = None
+    if not loan.is_flat:
+        flows = remaining_flows(loan.schedule, on)
+        accrued, outstanding = loan.accrued(on), loan.state.outstanding
+        price = price_for_yield(
+            flows, yield_ppm / PPM, accrued=accrued, outstanding=outstanding, side=asked.side, tick=rules.tick
+        )
+    if price is None:
+        raise InvalidPrice("no price has this yield", field="yield")
+    if not rules.price_min <= price <= rules.price_max:
+        raise PriceOutOfBand("the price of this yield is outside the band", field="yield")
+    return price
+
+
+def _cost(loan: LoanView, on: date, quantity: Face, price: PriceBp) -> FillCost:
+    """Return what `market.venue.amounts.fill_cost` does, of the committed state."""
+    state, original = loan.state, loan.state.terms.original_principal
+    principal = Minor(div_half_up(quantity * state.outstanding * price, original * PAR))
+    accrued = share(loan.accrued(on), quantity=quantity, original_principal=original)
+    return FillCost(
+        current_face=Minor(div_half_up(quantity * state.outstanding, original)),
+        principal=principal,
+        accrued=accrued,
+        buyer_fee=state.rulebook.buyer_fee.of(principal),
+        seller_fee=Minor(min(state.rulebook.seller_fee.of(principal), principal + accrued)),
+    )
