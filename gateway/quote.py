@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from gateway.views import PAR, LoanView
+from gateway.views import LoanView
 from gateway.wire import minor_or_none, minor_text, yield_text
 from gateway.ws.rows import level_rows
-from market.claims.accrual import share
 from market.claims.loan import LIVE_STATUSES
 from market.claims.yields import modified_duration, nominal_from_effective, price_for_yield, remaining_flows
 from market.errors import BelowMinimum, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
-from market.ids import Face, Minor, PriceBp
+from market.ids import Face, PriceBp
 from market.money import div_half_up
 from market.orderbook.order import Side
-from market.venue.amounts import FillCost
+from market.venue.amounts import fill_cost
 
 PPM = 1_000_000
 Level = tuple[PriceBp, Face]
@@ -44,7 +43,7 @@ def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
     fills = _fills(loan, asked, on)
     filled = sum(quantity for _, quantity in fills)
     price = PriceBp(div_half_up(sum(p * q for p, q in fills), filled)) if filled else None
-    costs = [_cost(loan, on, quantity, price) for price, quantity in fills]
+    costs = [fill_cost(loan.state, loan.accrued(on), quantity, price) for price, quantity in fills]
     is_buy = asked.side is Side.BUY
     ytm = None if price is None else loan.ytm_at(price)
     return {
@@ -108,17 +107,3 @@ def _price_of(loan: LoanView, asked: Asked, yield_ppm: int, on: date) -> PriceBp
     if not rules.price_min <= price <= rules.price_max:
         raise PriceOutOfBand("the price of this yield is outside the band", field="yield")
     return price
-
-
-def _cost(loan: LoanView, on: date, quantity: Face, price: PriceBp) -> FillCost:
-    """Return what `market.venue.amounts.fill_cost` does, of the committed state."""
-    state, original = loan.state, loan.state.terms.original_principal
-    principal = Minor(div_half_up(quantity * state.outstanding * price, original * PAR))
-    accrued = share(loan.accrued(on), quantity=quantity, original_principal=original)
-    return FillCost(
-        current_face=Minor(div_half_up(quantity * state.outstanding, original)),
-        principal=principal,
-        accrued=accrued,
-        buyer_fee=state.rulebook.buyer_fee.of(principal),
-        seller_fee=Minor(min(state.rulebook.seller_fee.of(principal), principal + accrued)),
-    )

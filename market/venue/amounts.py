@@ -1,15 +1,18 @@
 """What a fill costs and what an order reserves. Each figure is rounded once, half up, as PROTOCOL (Money) says.
 
 Because every fill is rounded by itself, many small fills can cost a few minor units more than one large one: the hold
-of an order is exact for one fill of it all, and trading.py takes the odd unit from available cash or ends the order.
+of an order is exact for one fill of it all, and matching.py takes the odd unit from available cash or ends the order.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from market.claims.accrual import share
+from market.claims.accrual import Accrued, share
+from market.claims.loan import LoanTerms
 from market.ids import Face, Minor, PriceBp
 from market.money import div_half_up
 from market.orderbook.order import Side
+from market.venue.rulebook import Rulebook
 from market.venue.state import PAR, Loan, LoanDay
 
 
@@ -36,15 +39,29 @@ class FillCost:
         return self.dirty - self.seller_fee
 
 
-def principal_of(loan: Loan, quantity: Face, price: PriceBp) -> Minor:
+class Priced(Protocol):
+    """What a price is applied to: a loan in the venue, or as events tell of it."""
+
+    @property
+    def terms(self) -> LoanTerms: ...
+    @property
+    def outstanding(self) -> Minor: ...
+    @property
+    def rulebook(self) -> Rulebook: ...
+
+
+def principal_of(loan: Priced, quantity: Face, price: PriceBp) -> Minor:
     """round_half_up(quantity x factor x price), the factor as the exact pair outstanding / original."""
     return Minor(div_half_up(quantity * loan.outstanding * price, loan.terms.original_principal * PAR))
 
 
-def fill_cost(loan: Loan, day: LoanDay, quantity: Face, price: PriceBp) -> FillCost:
-    """A seller's fee never exceeds what the sale brings: selling can't put an account into debt."""
+def fill_cost(loan: Priced, accrued_now: Accrued, quantity: Face, price: PriceBp) -> FillCost:
+    """Return the legs of one fill. accrued_now: of the whole loan, today.
+
+    A seller's fee never exceeds what the sale brings: selling can't put an account into debt.
+    """
     principal = principal_of(loan, quantity, price)
-    accrued = share(day.accrued, quantity=quantity, original_principal=loan.terms.original_principal)
+    accrued = share(accrued_now, quantity=quantity, original_principal=loan.terms.original_principal)
     return FillCost(
         current_face=principal_of(loan, quantity, PAR),
         principal=principal,

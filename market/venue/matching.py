@@ -119,7 +119,7 @@ class Matching:
 
     def _check(self, maker: Order, quantity: Face) -> Verdict:
         """Judge one planned fill: no cash leg of zero, and whoever buys must be able to pay for it."""
-        cost = fill_cost(self.loan, self.day, quantity, maker.price)
+        cost = fill_cost(self.loan, self.day.accrued, quantity, maker.price)
         if cost.principal < self.loan.rulebook.min_consideration:
             return self._skip_or_stop(maker, quantity, CancelReason.RULE)
         if self.order.side is Side.BUY:
