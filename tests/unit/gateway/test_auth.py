@@ -102,6 +102,7 @@ PUBLIC = [
     "/v1/loans/{loan_id}/book",
     "/v1/loans/{loan_id}/schedule",
     "/v1/loans/{loan_id}/payments",
+    "/v1/loans/{loan_id}/quote",
     "/v1/loans/{loan_id}/trades",
     "/v1/status",
     "/v1/time",
