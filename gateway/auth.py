@@ -242,7 +242,7 @@ class KeyRing:
         signed_at = Nanos(int(text) * (1_000_000 if len(text) == MILLISECOND_DIGITS else 1_000))
         now = self._clock()
         if abs(signed_at - now) > WINDOW or signed_at < self._began:
-            raise AuthTimestamp(skew_ms=(signed_at - now) // 1_000_000)
+            raise AuthTimestamp("the timestamp is outside the window", skew_ms=(signed_at - now) // 1_000_000)
 
 
 class Tokens:
