@@ -52,6 +52,7 @@ from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, 
 from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Side, TimeInForce
 
 RATE_PLACES = 6  # rates are counted in millionths
+YIELD_PPM_MAX = 100_000_000  # 10,000 %
 QUANTITY_MAX = Face(2**46)  # of one order: times any price within the band it fits 64 bits
 NOT_AN_ORDER = OrderId(0)  # no order has this number
 
@@ -89,6 +90,14 @@ def _rate(value: object) -> int:
     return ppm
 
 
+def _limit_yield(value: object) -> int:
+    """Millionths. What a price can be found for is the venue's to say, within what its columns hold."""
+    ppm = _rate(value)
+    if not -1_000_000 < ppm <= YIELD_PPM_MAX:
+        raise ValueError("must be more than -1 and at most 100")
+    return ppm
+
+
 def _time(value: object) -> Nanos:
     at = parse_time(value)
     if at is None:
@@ -114,6 +123,7 @@ Price = Annotated[PriceBp, PlainValidator(_price)]
 Quantity = Annotated[Face, PlainValidator(_quantity)]
 Amount = Annotated[Minor, PlainValidator(_amount)]
 Rate = Annotated[int, PlainValidator(_rate)]
+LimitYield = Annotated[int, PlainValidator(_limit_yield)]
 Time = Annotated[Nanos, PlainValidator(_time)]
 Day = Annotated[date, PlainValidator(_date)]
 OrderIdText = Annotated[OrderId, PlainValidator(_order_id)]
@@ -152,14 +162,6 @@ def _refuse(errors: Sequence[ErrorDetails]) -> NoReturn:
     raise InvalidArguments(f"{field or 'request'}: {error['msg'].removeprefix('Value error, ')}", field=field)
 
 
-def _later(value: object) -> None:
-    if value not in (None, False):
-        raise ValueError("is not supported yet")
-
-
-Later = Annotated[None, PlainValidator(_later)]  # named in the contract, part of a later version
-
-
 class OrderParams(Request):
     """An order, but for the loan: that is `symbol` on the socket and `loan_id` in REST."""
 
@@ -179,8 +181,8 @@ class OrderParams(Request):
     deadline: Time | None = None
     tag: Name | None = None
     cl_ord_id: ClientOrderIdText | None = None
-    limit_yield: Later = None
-    peg: Later = None
+    limit_yield: LimitYield | None = None
+    peg: Literal["yield"] | None = None
     if_book_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     check_only: bool = Field(False, alias="validate")
 
@@ -219,6 +221,8 @@ class OrderParams(Request):
             tag=self.tag,
             deadline=self.deadline,
             if_book=if_book,
+            limit_yield_ppm=self.limit_yield,
+            pegged=self.peg is not None,
         )
 
     @property
@@ -230,8 +234,13 @@ class OrderParams(Request):
     def _check_words(self, now: Nanos) -> None:
         """Refuse what contradicts itself, whatever the market is like."""
         is_market, lasts = self.order_type is OrderType.MARKET, self._time_in_force
-        _require(self.limit_price is not None or is_market, "limit_price", "a limit order needs one")
-        _require(self.limit_price is None or not is_market, "limit_price", "a market order has none")
+        is_limit, by_yield = self.order_type is OrderType.LIMIT, self.order_type is OrderType.YIELD
+        _require(self.limit_price is not None or not is_limit, "limit_price", "a limit order needs one")
+        _require(self.limit_price is None or is_limit, "limit_price", f"a {self.order_type} order has none")
+        _require(self.limit_yield is not None or not by_yield, "limit_yield", "a yield order needs one")
+        _require(self.limit_yield is None or by_yield, "limit_yield", "only a yield order has one")
+        _require(self.peg is None or by_yield, "peg", "only a yield order can be pegged to its yield")
+        _require(self.peg is None or lasts not in IMMEDIATE, "peg", "this order never rests")
         _require(not is_market or lasts is TimeInForce.IOC, "time_in_force", "a market order is ioc")
         _require(lasts is not TimeInForce.GTD or self.expire_time is not None, "expire_time", "gtd needs one")
         _require(lasts is TimeInForce.GTD or self.expire_time is None, "expire_time", "only gtd has one")

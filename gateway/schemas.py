@@ -16,6 +16,7 @@ from gateway.wire import (
     minor_text,
     order_id_text,
     ppm_or_none,
+    ppm_text,
     rate_text,
     time_or_none,
     time_text,
@@ -108,6 +109,8 @@ def _order_fields(order: OrderState) -> Row:
         "avg_price": minor_text(div_half_up(order.turnover, order.filled)) if order.filled else None,
         "version": order.version,
     }
+    if order.limit_yield_ppm is not None:
+        fields |= {"limit_yield": ppm_text(order.limit_yield_ppm), "peg": "yield" if order.pegged else None}
     if order.cancel_reason is not None:
         fields["cancel_reason"] = order.cancel_reason
     return fields

@@ -123,7 +123,9 @@ class RollDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
-    """price: the limit, None for a market order.
+    """price: the limit, None for a market order and one by yield.
+
+    limit_yield_ppm: of an order by yield, effective annual, in millionths.  pegged: it keeps that yield, not its price.
 
     deadline: refuse it from this time on.  if_book: refuse it unless this is the digest of the ten best levels.
     """
@@ -148,6 +150,8 @@ class PlaceOrder:
     tag: str | None = None
     deadline: Nanos | None = None
     if_book: int | None = None
+    limit_yield_ppm: int | None = None
+    pegged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

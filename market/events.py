@@ -72,6 +72,8 @@ class OrderState:
     created_at: Nanos
     exec_id: str  # of its last execution row
     exec_type: ExecType  # of that row
+    limit_yield_ppm: int | None = None  # of an order by yield
+    pegged: bool = False  # its price follows that yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

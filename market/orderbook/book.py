@@ -142,7 +142,7 @@ class OrderBook:
         order.filled = Face(order.filled + plan.filled)
         order.quantity = Face(order.quantity - plan.decremented)
         order.leaves = plan.remaining
-        may_rest = order.order_type is OrderType.LIMIT and order.time_in_force not in IMMEDIATE
+        may_rest = order.order_type is not OrderType.MARKET and order.time_in_force not in IMMEDIATE
         if may_rest and plan.stopped is None and plan.remaining > 0:
             self.add(order)
         return plan

@@ -29,6 +29,7 @@ class Side(StrEnum):
 class OrderType(StrEnum):
     LIMIT = "limit"
     MARKET = "market"
+    YIELD = "yield"  # a limit by yield: the price follows from it
 
 
 class TimeInForce(StrEnum):
@@ -97,6 +98,8 @@ class Order:
     Invariant while open: quantity == filled + leaves; 0 < shown <= leaves when it rests.
     priority: ever-growing number given when the order joins the back of a queue; a level stands in its order.
     shown: what a reader of the book sees of it; equals leaves unless display_quantity makes it an iceberg.
+    limit_yield_ppm: of an order by yield, effective annual, in millionths; its price follows from it at entry, and if
+    it is pegged again on each business day and after each event of the loan.
     hold: what is reserved for it, cash (minor units, buy) or original face (sell).
     """
 
@@ -116,12 +119,14 @@ class Order:
         "hold",
         "leaves",
         "level",
+        "limit_yield_ppm",
         "loan_id",
         "min_quantity",
         "next",
         "order_id",
         "order_type",
         "owner",
+        "pegged",
         "post_only",
         "prev",
         "price",
@@ -163,6 +168,8 @@ class Order:
         session: str | None = None,
         tag: str | None = None,
         created_at: Nanos = EPOCH,
+        limit_yield_ppm: int | None = None,
+        pegged: bool = False,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -196,6 +203,8 @@ class Order:
         self.exec_id = ""  # of its last execution row
         self.exec_type = ExecType.NEW  # of that row
         self.created_at = created_at
+        self.limit_yield_ppm = limit_yield_ppm
+        self.pegged = pegged
         self.level: Level | None = None  # the book's own links: None unless it rests
         self.prev: Order | None = None
         self.next: Order | None = None

@@ -5,7 +5,7 @@ among the rows: the database adds up the postings by itself and compares with th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,7 @@ from market.venue.rulebook import Rulebook
 Row = tuple[Any, ...]
 
 _order_values = values_of(OrderState)
+_YIELD_AT = len(fields(OrderState)) - 2  # the two columns that stand behind the first answer in the table
 _trade_values = values_of(Traded)
 _serviced_values = values_of(Serviced)
 _terms_values = values_of(LoanTerms)
@@ -55,7 +56,7 @@ class Rows:
     accounts: dict[str, Row] = field(default_factory=dict)
     loans: dict[str, Row] = field(default_factory=dict)
     custody: list[Row] = field(default_factory=list)
-    orders: dict[int, Row] = field(default_factory=dict)
+    orders: dict[int, tuple[Row, Row]] = field(default_factory=dict)
     accepted: dict[int, Row] = field(default_factory=dict)
     holds: dict[int, Row] = field(default_factory=dict)
     trades: list[Row] = field(default_factory=list)
@@ -76,7 +77,10 @@ class Rows:
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
         none_accepted = (None, None, None, None)
-        orders = [row + self.accepted.get(order_id, none_accepted) for order_id, row in self.orders.items()]
+        orders = [
+            row + self.accepted.get(order_id, none_accepted) + by_yield
+            for order_id, (row, by_yield) in self.orders.items()
+        ]
         return (
             self.log,
             self.market,
@@ -162,12 +166,9 @@ def _add_executed(rows: Rows, message: Executed, entry: LogEntry) -> None:
     rows.executions.append((message.account_id, message.sequence, entry.seq, entry.at, is_trade, text))
     for row in message.rows:
         order = row.order
-        rows.orders[order.order_id] = (
-            *_order_values(order),
-            order.status not in FINAL_STATUSES,
-            entry.seq,
-            entry.at,
-        )
+        values = tuple(_order_values(order))
+        state = (*values[:_YIELD_AT], order.status not in FINAL_STATUSES, entry.seq, entry.at)
+        rows.orders[order.order_id] = state, values[_YIELD_AT:]
         rows.holds.pop(order.order_id, None)  # an earlier word
 
 

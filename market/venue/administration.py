@@ -6,6 +6,7 @@ the same id with other content is refused.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -21,6 +22,7 @@ from market.commands import (
     FreezeAccount,
     HaltLoan,
     IssueFace,
+    Mode,
     OpenAccount,
     OpenMarket,
     RegisterLoan,
@@ -45,7 +47,8 @@ from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, U
 from market.venue import trading
 from market.venue.amounts import principal_of
 from market.venue.changes import Changes
-from market.venue.lifecycle import by_age, end, end_all, review
+from market.venue.lifecycle import by_age, end, end_all
+from market.venue.review import reprice, review_all
 from market.venue.state import PAR, Account, Loan, State
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -183,6 +186,8 @@ def halt_loan(state: State, command: HaltLoan, changes: Changes) -> Done:
         else:
             order.status = OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.NEW
             changes.execution(order, ExecType.RESTATED)
+    if not command.halted:
+        _reprice_pegs(state, [loan], changes)
     return Done()
 
 
@@ -191,6 +196,8 @@ def set_mode(state: State, command: SetMode, changes: Changes) -> Done:
         return Done(duplicate=True)
     state.mode = command.mode
     changes.market_changed = True
+    if state.mode is Mode.OPEN:
+        _reprice_pegs(state, state.loans.values(), changes)
     return Done()
 
 
@@ -211,6 +218,14 @@ def expire_orders(state: State, _command: ExpireOrders, changes: Changes) -> Don
     return Done()
 
 
+def _reprice_pegs(state: State, loans: Iterable[Loan], changes: Changes) -> None:
+    """Pegs that moved while there was no trading stopped short of the other side: now they may meet it."""
+    for loan in sorted(loans, key=lambda loan: loan.terms.loan_id):
+        orders = [*loan.book.orders(Side.BUY), *loan.book.orders(Side.SELL)]
+        if pegs := sorted((order for order in orders if order.pegged), key=by_age):
+            reprice(state, loan, pegs, changes)
+
+
 def _roll_one_day(state: State, day: date, changes: Changes) -> None:
     """Day orders of the day before expire; then each loan is looked at as of `day`: status, accrued, holds, floor.
 
@@ -228,8 +243,7 @@ def _roll_one_day(state: State, day: date, changes: Changes) -> None:
             loan.status = status
             loan.terms = replace(loan.terms, never_late=False)
             changes.loan(loan)
-    for order in sorted(state.orders.values(), key=by_age):
-        review(state, order, changes)
+    review_all(state, list(state.orders.values()), changes)
 
 
 def _check_terms(state: State, command: RegisterLoan) -> None:

@@ -60,14 +60,14 @@ def check_mode(mode: Mode, *, post_only: bool) -> None:
     raise MarketMode(f"the market is in {mode} mode", mode=mode)
 
 
-def check_price(loan: Loan, price: PriceBp) -> None:
+def check_price(loan: Loan, price: PriceBp, *, field: str = "limit_price") -> None:
     rules = loan.rulebook
     if price <= 0 or price % rules.tick:
-        raise InvalidPrice(f"the price must be a positive multiple of the tick, {rules.tick} bp", field="limit_price")
+        raise InvalidPrice(f"the price must be a positive multiple of the tick, {rules.tick} bp", field=field)
     lowest, highest = price_bounds(loan)
     if not lowest <= price <= highest:
         bounds = f"{lowest / 100:.2f} to {highest / 100:.2f}"
-        raise PriceOutOfBand(f"the price must be within {bounds}", field="limit_price")
+        raise PriceOutOfBand(f"the price must be within {bounds}", field=field)
 
 
 def price_bounds(loan: Loan) -> tuple[PriceBp, PriceBp]:
@@ -111,6 +111,15 @@ def check_parts(loan: Loan, quantity: Face, *, min_quantity: Face | None, displa
 
 
 def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
+    """What the rulebook says of an order that comes in."""
+    if in_blackout(loan, state.today):
+        days = loan.rulebook.blackout_days
+        raise RuleViolation(f"no orders on a due date and {days} days before it", rule="blackout_days")
+    check_resting(loan, state, price)
+
+
+def check_resting(loan: Loan, state: State, price: PriceBp) -> None:
+    """What the rulebook says of an order for as long as it lives."""
     rules = loan.rulebook
     if loan.status not in rules.tradable_statuses:
         raise RuleViolation(f"a {loan.status} loan does not trade under {rules.name}", rule="tradable_statuses")
@@ -118,15 +127,15 @@ def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
         raise RuleViolation("no premium is allowed", field="limit_price", rule="premium_allowed")
     if rules.max_discount_bp is not None and PAR - price > rules.max_discount_bp:
         raise RuleViolation("the discount is too large", field="limit_price", rule="max_discount_pct")
-    if rules.blackout_days and _in_blackout(loan, state.today):
-        raise RuleViolation(f"no orders on a due date and {rules.blackout_days} days before it", rule="blackout_days")
     cap = loan.on(state.today).price_cap
     if cap is not None and price > cap:
         highest = f"{max(cap, 0) / 100:.2f}"
         raise YieldFloor(f"above {highest} a buyer would yield less than the floor", field="limit_price")
 
 
-def _in_blackout(loan: Loan, today: date) -> bool:
+def in_blackout(loan: Loan, today: date) -> bool:
+    if not loan.rulebook.blackout_days:
+        return False
     return any(0 <= (row.due_date - today).days <= loan.rulebook.blackout_days for row in loan.schedule.rows)
 
 

@@ -195,4 +195,6 @@ def order_state(order: Order, currency: Currency, reason: CancelReason | None = 
         created_at=order.created_at,
         exec_id=order.exec_id,
         exec_type=order.exec_type,
+        limit_yield_ppm=order.limit_yield_ppm,
+        pegged=order.pegged,
     )

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from market.ids import OrderId
 from market.orderbook.order import CancelReason, ExecType, Order, OrderStatus, Side
-from market.venue.amounts import hold_of
 from market.venue.changes import Changes
 from market.venue.state import Account, Loan, State
 
@@ -21,43 +20,19 @@ def end_all(state: State, orders: Iterable[Order], status: OrderStatus, reason: 
 
 def end(state: State, order: Order, status: OrderStatus, reason: CancelReason, changes: Changes) -> None:
     """Take an open order out of the book for good and release its hold in full."""
-    loan, account = state.loans[order.loan_id], state.accounts[order.account_id]
+    loan = state.loans[order.loan_id]
     loan.book.remove(order)
     changes.book(loan)
+    close(state, order, status, reason, changes)
+
+
+def close(state: State, order: Order, status: OrderStatus, reason: CancelReason, changes: Changes) -> None:
+    """End an order that the book has let go already: release its hold in full and say why."""
+    loan, account = state.loans[order.loan_id], state.accounts[order.account_id]
     set_hold(loan, account, order, 0, changes)
     forget(state, account, order)
     order.status = status
     changes.execution(order, ExecType.EXPIRED if status is OrderStatus.EXPIRED else ExecType.CANCELED, reason=reason)
-
-
-def review(state: State, order: Order, changes: Changes) -> None:
-    """Look at a resting order again on another day or after an event: what a rule now forbids ends, a buy is reheld."""
-    loan = state.loans[order.loan_id]
-    cap = loan.on(state.today).price_cap
-    if loan.status not in loan.rulebook.tradable_statuses:
-        end(state, order, OrderStatus.CANCELED, CancelReason.RULE, changes)
-    elif cap is not None and order.price > cap:
-        end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
-    else:
-        rehold(state, order, changes)
-
-
-def rehold(state: State, order: Order, changes: Changes) -> None:
-    """Recompute a resting buy's reservation after a change of factor, accrued bound or status.
-
-    More than the account has available ends the order: it could not pay.
-    """
-    loan, account = state.loans[order.loan_id], state.accounts[order.account_id]
-    if order.side is Side.SELL:
-        return
-    hold = hold_of(loan, loan.on(state.today), Side.BUY, order.leaves, order.price)
-    if hold == order.hold:
-        return
-    if hold - order.hold > account.cash[loan.terms.currency].available:
-        end(state, order, OrderStatus.CANCELED, CancelReason.FUNDS, changes)
-        return
-    set_hold(loan, account, order, hold, changes)
-    changes.hold(order)
 
 
 def forget(state: State, account: Account, order: Order) -> None:

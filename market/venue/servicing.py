@@ -19,7 +19,8 @@ from market.money import div_half_up
 from market.orderbook.order import CancelReason, Order, OrderStatus, Side
 from market.settlement.journal import CUSTODY, EntryKind, Leg, Posting, Unit
 from market.venue.changes import Changes
-from market.venue.lifecycle import by_age, end, end_all, review
+from market.venue.lifecycle import by_age, end, end_all
+from market.venue.review import review_all
 from market.venue.state import Loan, State
 
 PRINCIPAL_LEGS = {ServicingType.BUYBACK: Leg.BUYBACK, ServicingType.RECOVERY: Leg.RECOVERY}
@@ -146,9 +147,7 @@ def _review_orders(state: State, loan: Loan, kind: ServicingType, changes: Chang
         unwanted = _unwanted(order, kind)
         if unwanted is not None:
             end(state, order, OrderStatus.CANCELED, unwanted, changes)
-    for order in orders:
-        if order.order_id in state.orders:
-            review(state, order, changes)
+    review_all(state, [order for order in orders if order.order_id in state.orders], changes)
 
 
 def _unwanted(order: Order, kind: ServicingType) -> CancelReason | None:

@@ -93,6 +93,7 @@ class LoanDay:
     bound: Accrued
     price_cap: PriceBp | None
     yields_ppm: dict[PriceBp, int | None] = field(default_factory=dict)  # of prices that traded today
+    prices: dict[tuple[Side, int], PriceBp | None] = field(default_factory=dict)  # of yields asked for today
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,6 +154,22 @@ class Loan:
             tick=self.rulebook.tick,
             side=Side.BUY,
         )
+
+    def price_for(self, yield_ppm: int, side: Side, business_date: date) -> PriceBp | None:
+        """Return the price that honours a yield as a limit, on the tick; None where there is none (flat loans)."""
+        if self.is_flat or self.next_instalment is None:
+            return None
+        day = self.on(business_date)
+        if (side, yield_ppm) not in day.prices:
+            day.prices[side, yield_ppm] = price_for_yield(
+                remaining_flows(self.schedule, business_date),
+                yield_ppm / 1_000_000,
+                accrued=day.accrued,
+                outstanding=self.outstanding,
+                tick=self.rulebook.tick,
+                side=side,
+            )
+        return day.prices[side, yield_ppm]
 
     @property
     def standing(self) -> Standing:

@@ -24,6 +24,7 @@ from market.errors import (
     InsufficientClaims,
     InsufficientFunds,
     InvalidArguments,
+    InvalidPrice,
     InvalidQuantity,
     InvariantViolation,
     MinQuantityUnfilled,
@@ -56,7 +57,8 @@ from market.venue.state import Account, Loan, State
 # Not content: the id itself, the session it came from and what that asked for, conditions of the moment. The free tag
 # is added apart.
 NOT_CONTENT = {"client_order_id", "session", "cancel_on_disconnect", "tag", "deadline", "if_book"}
-ORDER_CONTENT = attrgetter(*sorted({field.name for field in fields(PlaceOrder)} - NOT_CONTENT))
+BY_YIELD = {"limit_yield_ppm", "pegged"}  # content of orders by yield alone
+ORDER_CONTENT = attrgetter(*sorted({field.name for field in fields(PlaceOrder)} - NOT_CONTENT - BY_YIELD))
 
 
 def place(state: State, command: PlaceOrder, changes: Changes) -> OrderAck:
@@ -97,7 +99,7 @@ def _admit(state: State, account: Account, command: PlaceOrder, changes: Changes
     admission.check_open_orders(loan, account)
     admission.check_eligibility(account, command.side)
     order = _new_order(account, command, price, expire_at, changes)
-    if order.order_type is OrderType.LIMIT or order.side is Side.SELL:
+    if order.order_type is not OrderType.MARKET or order.side is Side.SELL:
         _check_cover(state, loan, account, order, quantity=order.quantity)
     matching = Matching(state, loan, account, order, changes)
     if order.order_type is OrderType.MARKET:
@@ -118,6 +120,8 @@ def amend(state: State, command: AmendOrder, changes: Changes) -> OrderAck:
     loan = state.loan(order.loan_id)
     admission.check_loan(loan)
     admission.check_mode(state.mode, post_only=order.post_only)
+    if command.price is not None and order.order_type is OrderType.YIELD:
+        raise InvalidArguments("an order by yield has no price of its own: cancel it", field="limit_price")
     price = order.price if command.price is None else command.price
     quantity = order.quantity if command.quantity is None else command.quantity
     if price != order.price:
@@ -182,16 +186,30 @@ def resolve(state: State, command: ResolveOrder, changes: Changes) -> OrderAck |
 def order_digest(command: PlaceOrder) -> bytes:
     """Return a hash of what the order says: what "same content" under one client order id means."""
     content = "\0".join(map(str, ORDER_CONTENT(command)))
+    if command.limit_yield_ppm is not None:
+        content += f"\0{command.limit_yield_ppm}\0{command.pegged}"
     return hashlib.blake2b(f"{content}\0{command.tag!r}".encode(), digest_size=16).digest()
 
 
 def _limit(state: State, loan: Loan, command: PlaceOrder) -> PriceBp:
     if command.order_type is OrderType.MARKET:
         return admission.market_limit(loan, state, command.side)
+    if command.order_type is OrderType.YIELD:
+        return _limit_by_yield(state, loan, command)
     if command.price is None:
         raise InvalidArguments("a limit order needs a price", field="limit_price")
     admission.check_price(loan, command.price)
     return command.price
+
+
+def _limit_by_yield(state: State, loan: Loan, command: PlaceOrder) -> PriceBp:
+    if command.limit_yield_ppm is None:
+        raise InvalidArguments("an order by yield needs one", field="limit_yield")
+    price = loan.price_for(command.limit_yield_ppm, command.side, state.today)
+    if price is None:
+        raise InvalidPrice("no price of this loan gives such a yield today", field="limit_yield")
+    admission.check_price(loan, price, field="limit_yield")
+    return price
 
 
 def _new_order(
@@ -221,6 +239,8 @@ def _new_order(
         tag=command.tag,
         priority=0,
         created_at=changes.at,
+        limit_yield_ppm=command.limit_yield_ppm,
+        pegged=command.pegged,
     )
 
 

@@ -288,6 +288,8 @@ def _order(state: OrderState) -> Order:
         tag=state.tag,
         priority=state.priority,
         created_at=state.created_at,
+        limit_yield_ppm=state.limit_yield_ppm,
+        pegged=state.pegged,
     )
     order.leaves, order.filled, order.shown = state.leaves, state.filled, state.shown
     order.cum_cost, order.turnover = state.cum_cost, state.turnover

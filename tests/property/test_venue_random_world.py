@@ -30,7 +30,8 @@ from market.commands import (
 from market.errors import MarketError
 from market.events import Executed, Serviced
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
-from market.orderbook.order import OrderType, SelfTradePrevention, Side, TimeInForce
+from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.venue.delivery import ytm_ppm
 from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Venue
 from tests.builders import Market, amend, buy, cancel, open_account, register, sell, service, servicing
@@ -84,8 +85,8 @@ class World:
         return self.rng.choices(kinds, weights=[70, 12, 12, 3, 2])[0]()
 
     def _order(self) -> Command:
-        rng = self.rng
-        make = rng.choice([buy, sell])
+        rng, state = self.rng, self.market.venue.state
+        make, loan_id = rng.choice([buy, sell]), LoanId(rng.choice(LOANS))
         quantity = rng.choice([rng.randint(100, 140), rng.randint(100, 9_999), rng.randint(100, 90_000)])
         price: int | None = rng.randint(8_980, 9_020)
         extra: dict[str, Any] = {"stp": rng.choice(list(SelfTradePrevention))}
@@ -95,6 +96,10 @@ class World:
             extra["expire_at"] = Nanos(self.market.at + rng.randint(1, 60))
         if rng.random() < 0.1:
             price, extra = None, {"order_type": OrderType.MARKET}
+        elif rng.random() < 0.2 and (around := ytm_ppm(state, state.loans[loan_id], PriceBp(9_000))) is not None:
+            price, extra["order_type"] = None, OrderType.YIELD
+            extra["limit_yield_ppm"] = around + rng.randint(-2_000, 2_000)
+            extra["pegged"] = tif not in IMMEDIATE and rng.random() < 0.7
         if rng.random() < 0.15:
             extra["display_quantity"] = Face(max(100, quantity // rng.randint(2, 9)))
         if rng.random() < 0.1:
@@ -108,9 +113,9 @@ class World:
         if rng.random() < 0.05:
             extra["deadline"] = Nanos(self.market.at + rng.randint(0, 2))
         account = AccountId(rng.choice(ACCOUNTS))
-        if self.market.venue.state.accounts[account].blocked and rng.random() < 0.5:
+        if state.accounts[account].blocked and rng.random() < 0.5:
             return Unblock(account_id=account)
-        order = make(account, price, quantity, loan_id=rng.choice(LOANS), **extra)
+        order = make(account, price, quantity, loan_id=loan_id, **extra)
         return CheckOrder(order=order) if rng.random() < 0.1 else order
 
     def _open_order(self) -> tuple[str, int]:

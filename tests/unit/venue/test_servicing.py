@@ -8,7 +8,7 @@ from market.claims.loan import LoanStatus
 from market.claims.servicing import NewRow
 from market.commands import HaltLoan, RollDay, ServicingAck
 from market.errors import DuplicateId, InvalidArguments, LoanClosed, MarketError, UnknownLoan
-from market.events import Executed, Posted, ScheduleChanged, Serviced
+from market.events import Executed, ExecutionRow, Posted, ScheduleChanged, Serviced
 from market.ids import AccountId, LoanId, Minor
 from market.orderbook.order import CancelReason, Order
 from market.settlement.journal import CUSTODY, Leg
@@ -59,8 +59,12 @@ def market() -> ServicedMarket:
     return ServicedMarket()
 
 
+def rows_of(applied: Applied) -> list[ExecutionRow]:
+    return [row for event in applied.events if isinstance(event, Executed) for row in event.rows]
+
+
 def cancel_reasons(applied: Applied) -> list[CancelReason | None]:
-    return [row.order.cancel_reason for event in applied.events if isinstance(event, Executed) for row in event.rows]
+    return [row.order.cancel_reason for row in rows_of(applied)]
 
 
 def test_the_worked_case_a_resting_bid_survives_three_instalments(market: ServicedMarket) -> None:
