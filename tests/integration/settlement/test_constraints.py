@@ -90,6 +90,8 @@ REFUSED = {
     "orders_shown_within_leaves": new_order('"shown": 99999999'),
     "orders_hold_ends_with_order": new_order('"status": "canceled", "is_open": false, "hold": 1'),
     "orders_answer_has_client_id": new_order('"accepted_digest": "x", "accepted_status": "new"'),
+    "orders_yield_by_type": new_order('"limit_yield_ppm": 120000'),
+    "orders_peg_needs_yield": new_order('"pegged": true'),
     "order_identity_is_fixed": "UPDATE market.orders SET account_id = 'B' WHERE is_open",
     "order_only_advances": "UPDATE market.orders SET filled = 0, leaves = quantity WHERE is_open AND filled > 0",
     "trade_between_two": new_trade('"seller": "A"'),
