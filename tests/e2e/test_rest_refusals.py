@@ -51,7 +51,7 @@ async def _state(market: Market) -> tuple[Any, ...]:
         pytest.param(order(cl_ord_id="a b"), "invalid_arguments", "cl_ord_id", id="bad client order id"),
         pytest.param(order(cl_ord_id="x" * 37), "invalid_arguments", "cl_ord_id", id="long client order id"),
         pytest.param(order(tag="\0"), "invalid_arguments", None, id="NUL in a text"),
-        pytest.param(order(order_type="yield"), "invalid_arguments", "order_type", id="later feature"),
+        pytest.param(order(order_type="yield"), "invalid_arguments", "limit_price", id="yield with a price"),
         pytest.param(order(time_in_force="gtd"), "invalid_arguments", "expire_time", id="gtd without a time"),
         pytest.param(order(expire_time="2999-01-01T00:00:00Z"), "invalid_arguments", "expire_time", id="year 2999"),
         pytest.param(order(order_type="market"), "invalid_arguments", "limit_price", id="market with a limit"),
