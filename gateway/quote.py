@@ -12,8 +12,17 @@ from typing import Any
 from gateway.views import LoanView
 from gateway.wire import minor_or_none, minor_text, yield_text
 from gateway.ws.rows import level_rows
-from market.claims.loan import LIVE_STATUSES
-from market.claims.yields import modified_duration, nominal_from_effective, price_for_yield, remaining_flows
+from market.claims.loan import LIVE_STATUSES, LoanStatus
+from market.claims.yields import (
+    modified_duration,
+    nominal_from_effective,
+    price_for_yield,
+    remaining_flows,
+    remaining_principal,
+    total_cash,
+    weighted_life,
+    yield_at_price,
+)
 from market.errors import BelowMinimum, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, PriceBp
 from market.money import div_half_up
@@ -37,7 +46,11 @@ class Asked:
 def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
     """Return the answer as it is told. price: the average of the fills, half up; null without any.
 
-    total: what a buyer pays or a seller gets.  duration: modified, in years.  on: the business date.
+    total: what a buyer pays or a seller gets.  on: the business date.
+    duration: modified, in years.  weighted_life: mean time to the principal that is still to come, in years.
+    total_cash: all that the contract still owes on what is filled, half up.
+    ytm_conservative: the yield if all that is overdue is never paid; it has a value for late loans, too, whose `ytm`
+    is null because they trade flat.
     """
     _check(loan, asked)
     fills = _fills(loan, asked, on)
@@ -46,6 +59,7 @@ def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
     costs = [fill_cost(loan.state, loan.accrued(on), quantity, price) for price, quantity in fills]
     is_buy = asked.side is Side.BUY
     ytm = None if price is None else loan.ytm_at(price)
+    flows = remaining_flows(loan.schedule, on)
     return {
         "price": minor_or_none(price),
         "qty": minor_text(asked.quantity),
@@ -57,10 +71,20 @@ def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
         "total": minor_text(sum(cost.buyer_pays if is_buy else cost.seller_gets for cost in costs)),
         "ytm": yield_text(ytm),
         "ytm_nominal": None if ytm is None else yield_text(nominal_from_effective(ytm)),
-        "duration": None if ytm is None else yield_text(modified_duration(remaining_flows(loan.schedule, on), ytm)),
+        "ytm_conservative": None if price is None else yield_text(_conservative(loan, price, on)),
+        "duration": None if ytm is None else yield_text(modified_duration(flows, ytm)),
+        "weighted_life": yield_text(weighted_life(remaining_principal(loan.schedule, on))) if filled else None,
+        "total_cash": minor_text(div_half_up(total_cash(flows) * filled, loan.state.terms.original_principal)),
         "fills": level_rows(fills),
         "unfilled_qty": minor_text(asked.quantity - filled),
     }
+
+
+def _conservative(loan: LoanView, price: PriceBp, on: date) -> float | None:
+    if loan.state.status is LoanStatus.DEFAULT:  # its schedule is no expectation any more
+        return None
+    flows = remaining_flows(loan.schedule, on, overdue_written_off=True)
+    return yield_at_price(flows, price, accrued=loan.accrued(on), outstanding=loan.state.outstanding)
 
 
 def _check(loan: LoanView, asked: Asked) -> None:

@@ -289,7 +289,7 @@ def schedule_rows(loan: LoanView, on: date) -> list[Row]:
             "due_date": row.due_date.isoformat(),
             **_due_amounts(row),
             "balance": minor_text(row.balance),
-            "status": _instalment_status(row, on, is_paid=i < schedule.paid, is_next=i == schedule.paid),
+            "status": instalment_status(row, on, is_paid=i < schedule.paid, is_next=i == schedule.paid),
             "paid_date": row.received.on.isoformat() if i < schedule.paid and row.received else None,
             "received": None if row.received is None else minor_text(row.received.interest + row.received.principal),
         }
@@ -320,7 +320,7 @@ def payment_row(stored: StoredServicing, original_principal: Minor) -> Row:
     }
 
 
-def _instalment_status(row: Instalment, on: date, *, is_paid: bool, is_next: bool) -> str:
+def instalment_status(row: Instalment, on: date, *, is_paid: bool, is_next: bool) -> str:
     if is_paid:
         return "paid"
     if row.due_date < on:

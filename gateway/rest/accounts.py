@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import date
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.auth import TOKEN_LIFE
+from gateway.cashflows import Cashflow, cashflows, totals_by_date
 from gateway.errors import AuthPermissionDenied, RouteNotFound
 from gateway.history import NEVER
 from gateway.requests import Empty, NewApiKey
@@ -22,8 +24,9 @@ from gateway.schemas import (
     position_row,
     statement_row,
 )
-from gateway.wire import SECOND, time_text
+from gateway.wire import SECOND, minor_text, time_text
 from market.errors import InvalidArguments
+from market.ids import Minor
 
 
 async def executions(call: Call) -> web.Response:
@@ -59,6 +62,48 @@ async def positions(call: Call) -> web.Response:
     held = [(loan_id, claim) for loan_id, claim in claims if claim.total and loan_id > after]
     items = [position_row(views.loans[loan_id], claim, views.business_date) for loan_id, claim in held[:limit]]
     return page(items, cursor_of(held[limit - 1][0]) if len(held) > limit else None)
+
+
+class Grouping(StrEnum):
+    CLAIM = "claim"
+    DATE = "date"
+
+
+async def expected(call: Call) -> web.Response:
+    """Future flows of the account's claims, each by itself or in all by date and currency."""
+    groupings = call.query.words("group", Grouping) or {Grouping.CLAIM}
+    if len(groupings) != 1:
+        raise InvalidArguments("group: claim or date", field="group")
+    flows = cashflows(call.api.views, call.account)
+    if Grouping.DATE in groupings:
+        keyed = [
+            ((day.isoformat(), str(currency), 0), cashflow_total_row(day, currency, *sums))
+            for (day, currency), sums in totals_by_date(flows).items()
+        ]
+    else:
+        keyed = [((flow.due_date.isoformat(), str(flow.loan_id), flow.n), cashflow_row(flow)) for flow in flows]
+    after, limit = call.query.cursor(str, str, int), call.query.limit()
+    rest = keyed if after is None else [each for each in keyed if each[0] > tuple(after)]
+    return page([row for _, row in rest[:limit]], cursor_of(*rest[limit - 1][0]) if len(rest) > limit else None)
+
+
+def cashflow_row(flow: Cashflow) -> dict[str, Any]:
+    return {
+        "loan_id": flow.loan_id,
+        "n": flow.n,
+        **cashflow_total_row(flow.due_date, flow.currency, flow.interest, flow.principal),
+        "status": flow.status,
+    }
+
+
+def cashflow_total_row(day: date, currency: str, interest: Minor, principal: Minor) -> dict[str, Any]:
+    return {
+        "due_date": day.isoformat(),
+        "interest": minor_text(interest),
+        "principal": minor_text(principal),
+        "amount": minor_text(interest + principal),
+        "currency": currency,
+    }
 
 
 class StatementFormat(StrEnum):
@@ -134,6 +179,7 @@ ROUTES = (
     Route("GET", "/v1/trades", Access.READ, trades, PAGE | SPAN),
     Route("GET", "/v1/balances", Access.READ, balances),
     Route("GET", "/v1/positions", Access.READ, positions, PAGE),
+    Route("GET", "/v1/cashflows", Access.READ, expected, PAGE | {"group"}),
     Route("GET", "/v1/statement", Access.READ, statement, PAGE | SPAN | {"format"}),
     Route("POST", "/v1/ws-token", Access.READ, new_token),
     Route("POST", "/v1/api-keys", Access.READ, new_key),
