@@ -70,6 +70,10 @@ class Settings(DatabaseSettings):
     )
     business_date: date | None = Field(default=None, description="first business date of a new market (default: today)")
     time_zone: str = Field(default="UTC", description="the market's time zone, IANA name: decides what today is")
+    auto_day_roll: bool = Field(
+        default=False,
+        description="roll the business day at the time zone's midnight, and catch up missed days",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
 
     ws_echo: bool = Field(default=False, description="add /ws/echo, for WebSocket conformance suites")
@@ -126,8 +130,12 @@ class Settings(DatabaseSettings):
         return name.upper()
 
     @property
+    def zone(self) -> tzinfo:
+        return _zone(self.time_zone)
+
+    @property
     def first_business_date(self) -> date:
-        return self.business_date or datetime.now(_zone(self.time_zone)).date()
+        return self.business_date or datetime.now(self.zone).date()
 
 
 def _zone(name: str) -> tzinfo:

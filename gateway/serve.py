@@ -28,11 +28,13 @@ from redis.exceptions import RedisError
 
 from gateway.app import build_gateway
 from gateway.auth import KeyRing
+from gateway.calendar import keep_days
 from gateway.client import ApiKey
 from gateway.config import DatabaseSettings, Settings
 from gateway.metrics import Metrics
 from gateway.replays import LocalReplays, Replays, SharedReplays
 from gateway.requests import NewApiKey, Scope
+from gateway.views import Views
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
 from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -131,6 +133,8 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
         )
         await stack.enter_async_context(_running(engine, settings.drain_timeout_s))
         await _genesis(engine, settings)
+        if settings.auto_day_roll:
+            await stack.enter_async_context(_calendar(engine, gateway.views, settings))
         admin_key = await _admin_key(keys)
         runner = web.AppRunner(gateway.app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
         stack.push_async_callback(runner.cleanup)
@@ -213,6 +217,17 @@ async def _running(engine: Engine, drain_timeout_s: float) -> AsyncIterator[None
         task.cancel()
         with suppress(Exception, asyncio.CancelledError):  # told above, or by whoever waits for it
             await task
+
+
+@asynccontextmanager
+async def _calendar(engine: Engine, views: Views, settings: Settings) -> AsyncIterator[None]:
+    days = keep_days(engine, lambda: views.business_date, zone=settings.zone, clock=time.time_ns)
+    task = asyncio.create_task(days, name="calendar")
+    try:
+        async with _beside(task, "the calendar"):
+            yield
+    finally:
+        task.cancel()
 
 
 async def _reached(work: Awaitable[T], dsn: str | None = None) -> T:
