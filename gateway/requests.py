@@ -32,6 +32,7 @@ from market.claims.servicing import NewRow, ServicingEvent, ServicingType
 from market.commands import (
     AccountKind,
     AmendOrder,
+    AssignRulebook,
     CancelAll,
     CancelOrder,
     Deposit,
@@ -499,6 +500,14 @@ class NewFace(Request):
 
     def to_command(self, loan_id: str) -> IssueFace:
         return IssueFace(loan_id=LoanId(loan_id), face=self.face, reason=self.reason)
+
+
+class RulebookChoice(Request):
+    rulebook: Name
+    reason: Text | None = None
+
+    def to_command(self, loan_id: str) -> AssignRulebook:
+        return AssignRulebook(loan_id=LoanId(loan_id), rulebook=self.rulebook, reason=self.reason)
 
 
 def halt_command(body: Empty, loan_id: str, *, halted: bool) -> HaltLoan:

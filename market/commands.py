@@ -100,6 +100,15 @@ class HaltLoan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssignRulebook:
+    """Put a loan under another of the market's rulebooks. Orders that it does not admit end at once."""
+
+    loan_id: LoanId
+    rulebook: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceLoan:
     """What a servicer reports, in order; all of it or nothing. Each event's id makes it idempotent."""
 
@@ -228,6 +237,7 @@ Command = (
     | RegisterLoan
     | IssueFace
     | HaltLoan
+    | AssignRulebook
     | ServiceLoan
     | SetMode
     | RollDay

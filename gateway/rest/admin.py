@@ -16,6 +16,7 @@ from gateway.requests import (
     NewFace,
     NewLoan,
     NewMode,
+    RulebookChoice,
     ServicingBody,
     ServicingList,
     freeze_command,
@@ -114,6 +115,11 @@ async def issue(call: Call) -> web.Response:
     return await _act(call, call.parsed(NewFace).to_command(loan_id), {"loan_id": loan_id})
 
 
+async def assign_rulebook(call: Call) -> web.Response:
+    loan_id, choice = call.path("loan_id"), call.parsed(RulebookChoice)
+    return await _act(call, choice.to_command(loan_id), {"loan_id": loan_id, "rulebook": choice.rulebook})
+
+
 def _halting(*, halted: bool) -> Handler:
     async def halt(call: Call) -> web.Response:
         loan_id = call.path("loan_id")
@@ -164,6 +170,7 @@ ROUTES = (
     Route("POST", "/v1/admin/withdrawals", Access.ADMIN, withdraw),
     Route("POST", "/v1/admin/loans", Access.ADMIN, register_loan),
     Route("POST", "/v1/admin/loans/{loan_id}/issue", Access.ADMIN, issue),
+    Route("PUT", "/v1/admin/loans/{loan_id}/rulebook", Access.ADMIN, assign_rulebook),
     Route("POST", "/v1/admin/loans/{loan_id}/halt", Access.ADMIN, _halting(halted=True)),
     Route("POST", "/v1/admin/loans/{loan_id}/resume", Access.ADMIN, _halting(halted=False)),
     Route("POST", "/v1/admin/servicing", Access.ADMIN, service, list_name="events"),

@@ -15,6 +15,7 @@ from market.claims.schedule import schedule_of
 from market.claims.servicing import status_on
 from market.commands import (
     AccountKind,
+    AssignRulebook,
     CancelAll,
     Deposit,
     Done,
@@ -188,6 +189,19 @@ def halt_loan(state: State, command: HaltLoan, changes: Changes) -> Done:
             changes.execution(order, ExecType.RESTATED)
     if not command.halted:
         _reprice_pegs(state, [loan], changes)
+    return Done()
+
+
+def assign_rulebook(state: State, command: AssignRulebook, changes: Changes) -> Done:
+    """From now on the loan trades by that rulebook; its resting orders are looked at as if a new day had come."""
+    loan = state.loan(command.loan_id)
+    _require(command.rulebook in state.rulebooks, "rulebook", f"one of {', '.join(sorted(state.rulebooks))}")
+    rules = state.rulebooks[command.rulebook]
+    if loan.rulebook == rules:
+        return Done(duplicate=True)
+    loan.rulebook, loan.day = rules, None
+    changes.loan(loan)
+    review_all(state, [*loan.book.orders(Side.BUY), *loan.book.orders(Side.SELL)], changes)
     return Done()
 
 

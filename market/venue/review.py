@@ -33,14 +33,24 @@ def review_all(state: State, orders: Iterable[Order], changes: Changes) -> None:
 
 def review(state: State, order: Order, changes: Changes) -> None:
     """End the order if a rule forbids it now, else recompute what it holds."""
-    loan = state.loans[order.loan_id]
-    cap = loan.on(state.today).price_cap
-    if loan.status not in loan.rulebook.tradable_statuses:
-        end(state, order, OrderStatus.CANCELED, CancelReason.RULE, changes)
-    elif cap is not None and order.price > cap:
-        end(state, order, OrderStatus.CANCELED, CancelReason.YIELD_FLOOR, changes)
+    reason = _forbidden(state, state.loans[order.loan_id], order, order.price)
+    if reason is not None:
+        end(state, order, OrderStatus.CANCELED, reason, changes)
     else:
         rehold(state, order, changes)
+
+
+def _forbidden(state: State, loan: Loan, order: Order, price: PriceBp) -> CancelReason | None:
+    """Return why the order can't rest at `price`. The collar is for orders that come in: the reference moves on."""
+    if price % loan.rulebook.tick or order.leaves % loan.rulebook.lot:
+        return CancelReason.RULE
+    try:
+        admission.check_resting(loan, state, price)
+    except YieldFloor:
+        return CancelReason.YIELD_FLOOR
+    except MarketError:
+        return CancelReason.RULE
+    return None
 
 
 def rehold(state: State, order: Order, changes: Changes) -> None:
@@ -86,16 +96,12 @@ def _admitted_price(state: State, loan: Loan, order: Order, changes: Changes) ->
     """Return the price of the order's yield; an order that has none any more, or must not have it, ends."""
     yield_ppm = order.limit_yield_ppm
     price = None if yield_ppm is None else loan.price_for(yield_ppm, order.side, state.today)
-    reason = CancelReason.RULE
+    reason: CancelReason | None = CancelReason.RULE
     if price is not None:
-        try:
-            admission.check_price(loan, price)
-            admission.check_resting(loan, state, price)
-            return price
-        except YieldFloor:
-            reason = CancelReason.YIELD_FLOOR
-        except MarketError:
-            pass
+        lowest, highest = admission.price_bounds(loan)
+        reason = _forbidden(state, loan, order, price) if lowest <= price <= highest else CancelReason.RULE
+    if reason is None:
+        return price
     end(state, order, OrderStatus.CANCELED, reason, changes)
     return None
 

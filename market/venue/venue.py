@@ -12,6 +12,7 @@ from typing import Any
 from market.claims.schedule import recast, schedule_of
 from market.commands import (
     AmendOrder,
+    AssignRulebook,
     CancelAll,
     CancelOrder,
     CheckOrder,
@@ -67,6 +68,7 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     RegisterLoan: administration.register_loan,
     IssueFace: administration.issue_face,
     HaltLoan: administration.halt_loan,
+    AssignRulebook: administration.assign_rulebook,
     ServiceLoan: servicing.service_loan,
     SetMode: administration.set_mode,
     RollDay: administration.roll_day,

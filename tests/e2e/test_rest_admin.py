@@ -215,3 +215,16 @@ async def test_a_token_stands_for_its_key(market: Market) -> None:
     assert (told.status, told.body["expires"]) == (201, 900)
     principal = market.stack.keys.of_token(told.body["token"], peer="127.0.0.1")
     assert (principal.account_id, sorted(principal.scopes)) == ("B", ["read", "trade"])
+
+
+async def test_a_loan_is_put_under_another_rulebook(market: Market) -> None:
+    path = "/v1/admin/loans/L1/rulebook"
+    told = await market.admin.call("PUT", path, {"rulebook": "cn-strict", "reason": "agreed"})
+    assert (told.status, told.body["duplicate"], told.body["engine_seq"]) == (200, False, market.stack.engine.seq)
+    assert (await market.anyone.get("/v1/loans/L1")).body["rulebook"]["name"] == "cn-strict"
+    dear = await market.buyer.post("/v1/orders", order(price="101.00", qty="100.00"))
+    assert (dear.code, dear.body["rule"]) == ("rule_violation", "premium_allowed")
+    assert (await market.admin.call("PUT", path, {"rulebook": "cn-strict"})).body["duplicate"]
+    assert (await market.admin.call("PUT", path, {"rulebook": "none"})).field == "rulebook"
+    assert (await market.admin.call("PUT", path.replace("L1", "NONE"), {"rulebook": "open"})).code == "unknown_loan"
+    assert (await market.buyer.call("PUT", path, {"rulebook": "open"})).status == 403

@@ -12,6 +12,7 @@ import pytest
 from market.claims.servicing import NewRow
 from market.commands import (
     AccountKind,
+    AssignRulebook,
     CancelAll,
     CheckOrder,
     Command,
@@ -148,6 +149,7 @@ class World:
                 CancelAll(account_id=account, side=rng.choice([None, *Side]), block=rng.random() < 0.5),
                 HaltLoan(loan_id=loan_id, halted=rng.random() < 0.4, reason="test"),
                 HaltLoan(loan_id=loan_id, halted=False),
+                AssignRulebook(loan_id=LoanId(LOANS[0]), rulebook=rng.choice(["open", "open", "cn-strict"])),
                 FreezeAccount(account_id=account, frozen=rng.random() < 0.3),
                 SetMode(mode=rng.choice([Mode.OPEN, Mode.OPEN, Mode.OPEN, Mode.POST_ONLY])),
                 RollDay(to=state.today + timedelta(days=rng.randint(0, 3))),

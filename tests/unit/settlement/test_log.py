@@ -11,6 +11,7 @@ from market.claims.loan import Document, Guarantee, GuaranteeKind, LoanStatus
 from market.claims.servicing import NewRow
 from market.commands import (
     AmendOrder,
+    AssignRulebook,
     CancelAll,
     CancelOrder,
     CheckOrder,
@@ -73,6 +74,7 @@ COMMANDS: list[Command] = [
     RegisterLoan(terms=FULL_TERMS, issued_face=Face(0), status=LoanStatus.GRACE),
     IssueFace(loan_id=LOAN, face=Face(1)),
     HaltLoan(loan_id=LOAN, halted=False, reason="why"),
+    AssignRulebook(loan_id=LOAN, rulebook="cn-strict"),
     ServiceLoan(
         events=(
             servicing("recovery", date(2024, 2, 15), 5, costs=Minor(1), principal=Minor(0)),

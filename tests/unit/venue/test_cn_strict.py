@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from market.commands import ExpireOrders, RegisterLoan, RollDay
-from market.errors import BelowMinimum, InvalidQuantity, RuleViolation
+from market.commands import AssignRulebook, ExpireOrders, RegisterLoan, RollDay
+from market.errors import BelowMinimum, InvalidArguments, InvalidQuantity, RuleViolation
 from market.events import Executed
 from market.ids import AccountId, Face, Nanos
 from market.orderbook.order import CancelReason, OrderType, TimeInForce
@@ -111,3 +111,24 @@ def test_a_market_order_stays_within_the_rules(market: Market) -> None:
 
 def cancel_reasons(applied: Any) -> list[CancelReason | None]:
     return [row.order.cancel_reason for event in applied.events if isinstance(event, Executed) for row in event.rows]
+
+
+def test_a_loan_put_under_it_ends_the_orders_that_it_does_not_admit() -> None:
+    market = Market()
+    market.investor("A", cash=50_000_00)
+    kept = market.do(buy("A", 9_800, 100_00)).result
+    for price, quantity in ((9_400, 100_00), (9_700, 100_50)):
+        market.do(buy("A", price, quantity))
+    market.do(sell("ORIG", 10_100, 100_00))
+    assign = AssignRulebook(loan_id=LOAN, rulebook="cn-strict", reason="listed on the mainland")
+    applied = market.do(assign)
+    assert cancel_reasons(applied) == [CancelReason.RULE] * 3
+    assert list(market.venue.state.orders) == [kept.order_id]  # type: ignore[union-attr]
+    market.venue.state.check_invariants()
+    assert market.do(assign).events == ()
+    with pytest.raises(RuleViolation):
+        market.do(sell("ORIG", 10_100, 100_00))
+    with pytest.raises(InvalidArguments):
+        market.do(AssignRulebook(loan_id=LOAN, rulebook="none"))
+    market.do(AssignRulebook(loan_id=LOAN, rulebook="open"))
+    market.do(sell("ORIG", 10_100, 100_00))
