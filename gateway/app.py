@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 
 import asyncpg
 from aiohttp import web
@@ -9,10 +11,13 @@ from aiohttp import web
 from gateway.auth import KeyRing
 from gateway.config import Settings
 from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.openapi import openapi
 from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
+from gateway.rest.docs import OPENAPI
 from gateway.rest.routes import ROUTES
 from gateway.views import Views
+from gateway.wire import dump_json
 from gateway.ws.disconnect import cancel_orders_of_former_sessions
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
@@ -67,6 +72,7 @@ def build_gateway(
         rates=rates,
     )
     add_routes(app, api, ROUTES)
+    app[OPENAPI] = _openapi()
     gate = Gate(
         engine=engine,
         views=views,
@@ -92,6 +98,12 @@ def build_gateway(
     # The engine has told the state by then, and nobody trades yet.
     app.on_startup.extend([remember_trades, end_former_sessions])
     return Gateway(app=app, views=views, hub=hub, rates=rates)
+
+
+@cache
+def _openapi() -> bytes:
+    """The contract can only change with the code: one for every gateway of this process."""
+    return dump_json(openapi(ROUTES, version=version("debt-market")))
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

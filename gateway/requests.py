@@ -12,7 +12,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from gateway.errors import UnknownField
@@ -120,14 +129,44 @@ def _order_id(value: object) -> OrderId:
     return parse_order_id(value) or NOT_AN_ORDER
 
 
-Price = Annotated[PriceBp, PlainValidator(_price)]
-Quantity = Annotated[Face, PlainValidator(_quantity)]
-Amount = Annotated[Minor, PlainValidator(_amount)]
-Rate = Annotated[int, PlainValidator(_rate)]
-LimitYield = Annotated[int, PlainValidator(_limit_yield)]
-Time = Annotated[Nanos, PlainValidator(_time)]
-Day = Annotated[date, PlainValidator(_date)]
-OrderIdText = Annotated[OrderId, PlainValidator(_order_id)]
+def _decimal_schema(description: str, *, places: int, example: str) -> WithJsonSchema:
+    """Return how the contract describes a decimal: text in plain notation, or a JSON number that is read exactly."""
+    text = {"type": "string", "pattern": rf"^-?(0|[1-9][0-9]*)(\.[0-9]{{1,{places}}})?$"}
+    return WithJsonSchema({"description": description, "anyOf": [text, {"type": "number"}], "examples": [example]})
+
+
+def _text_schema(description: str, example: str, **more: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description, "examples": [example], **more})
+
+
+Price = Annotated[
+    PriceBp,
+    PlainValidator(_price),
+    _decimal_schema("clean price in percent of current face", places=2, example="98.75"),
+]
+Quantity = Annotated[
+    Face,
+    PlainValidator(_quantity),
+    _decimal_schema("original face in currency units", places=2, example="5000.00"),
+]
+Amount = Annotated[
+    Minor, PlainValidator(_amount), _decimal_schema("money in currency units", places=2, example="10000.00")
+]
+Rate = Annotated[
+    int, PlainValidator(_rate), _decimal_schema("a rate as a fraction", places=RATE_PLACES, example="0.12")
+]
+LimitYield = Annotated[
+    int,
+    PlainValidator(_limit_yield),
+    _decimal_schema("effective annual yield as a fraction", places=RATE_PLACES, example="0.128412"),
+]
+Time = Annotated[
+    Nanos,
+    PlainValidator(_time),
+    _text_schema("a time (RFC 3339)", "2024-05-01T12:00:00Z", format="date-time"),
+]
+Day = Annotated[date, PlainValidator(_date), _text_schema("a date", "2024-05-01", format="date")]
+OrderIdText = Annotated[OrderId, PlainValidator(_order_id), _text_schema("an order's id", "O-1")]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=500)]

@@ -9,12 +9,26 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.answers import (
+    Balances,
+    CashflowOut,
+    CashflowTotal,
+    ExecutionOut,
+    Key,
+    NewKey,
+    OwnTrade,
+    Page,
+    Position,
+    RevokedKey,
+    StatementRow,
+    Token,
+)
 from gateway.auth import TOKEN_LIFE
 from gateway.cashflows import Cashflow, cashflows, totals_by_date
 from gateway.errors import AuthPermissionDenied, RouteNotFound
 from gateway.history import NEVER
 from gateway.requests import Empty, NewApiKey
-from gateway.rest.api import Access, Call, Route, cursor_of, page, reply
+from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.schemas import (
     STATEMENT_COLUMNS,
@@ -175,14 +189,86 @@ async def revoke_key(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/executions", Access.READ, executions, PAGE | SPAN),
-    Route("GET", "/v1/trades", Access.READ, trades, PAGE | SPAN),
-    Route("GET", "/v1/balances", Access.READ, balances),
-    Route("GET", "/v1/positions", Access.READ, positions, PAGE),
-    Route("GET", "/v1/cashflows", Access.READ, expected, PAGE | {"group"}),
-    Route("GET", "/v1/statement", Access.READ, statement, PAGE | SPAN | {"format"}),
-    Route("POST", "/v1/ws-token", Access.READ, new_token),
-    Route("POST", "/v1/api-keys", Access.READ, new_key),
-    Route("GET", "/v1/api-keys", Access.READ, list_keys),
-    Route("DELETE", "/v1/api-keys/{key}", Access.READ, revoke_key),
+    Route(
+        "GET",
+        "/v1/executions",
+        Access.READ,
+        executions,
+        PAGE | SPAN,
+        doc=Doc(summary="Own fills, oldest first, numbered as in the stream", answers={200: Page[ExecutionOut]}),
+    ),
+    Route(
+        "GET",
+        "/v1/trades",
+        Access.READ,
+        trades,
+        PAGE | SPAN,
+        doc=Doc(summary="Own trades, newest first", answers={200: Page[OwnTrade]}),
+    ),
+    Route("GET", "/v1/balances", Access.READ, balances, doc=Doc(summary="Cash and claims", answers={200: Balances})),
+    Route(
+        "GET",
+        "/v1/positions",
+        Access.READ,
+        positions,
+        PAGE,
+        doc=Doc(summary="Claims with what they cost and what they are worth", answers={200: Page[Position]}),
+    ),
+    Route(
+        "GET",
+        "/v1/cashflows",
+        Access.READ,
+        expected,
+        PAGE | {"group"},
+        doc=Doc(
+            summary="Expected future flows of own claims, each by itself or by date",
+            answers={200: Page[CashflowOut | CashflowTotal]},
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/statement",
+        Access.READ,
+        statement,
+        PAGE | SPAN | {"format"},
+        doc=Doc(
+            summary="Every posting of the account, oldest first",
+            answers={200: (Page[StatementRow], "text/csv")},
+            gives=("Link",),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/ws-token",
+        Access.READ,
+        new_token,
+        doc=Doc(summary="A token for private requests on the socket", body=Empty, example={}, answers={201: Token}),
+    ),
+    Route(
+        "POST",
+        "/v1/api-keys",
+        Access.READ,
+        new_key,
+        doc=Doc(
+            summary="A further key that can do no more than this one",
+            body=NewApiKey,
+            example={"scopes": ["read"], "ip_allow": ["192.0.2.0/24"], "expires_at": "2030-01-01T00:00:00Z"},
+            answers={201: NewKey},
+            gives=("Location",),
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/api-keys",
+        Access.READ,
+        list_keys,
+        doc=Doc(summary="Own keys, without their secrets", answers={200: Page[Key]}),
+    ),
+    Route(
+        "DELETE",
+        "/v1/api-keys/{key}",
+        Access.READ,
+        revoke_key,
+        doc=Doc(summary="End a key for good", answers={200: RevokedKey}),
+    ),
 )

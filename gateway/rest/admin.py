@@ -7,6 +7,22 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.answers import (
+    Account,
+    AdminKey,
+    AssignedRulebook,
+    FrozenAccount,
+    HaltedLoan,
+    IssuedFace,
+    ModeSet,
+    MovedCash,
+    OpenedAccount,
+    Page,
+    RegisteredLoan,
+    RolledDay,
+    ServicedList,
+    ServicedOne,
+)
 from gateway.requests import (
     CashMovement,
     DayRoll,
@@ -22,12 +38,24 @@ from gateway.requests import (
     freeze_command,
     halt_command,
 )
-from gateway.rest.api import Access, Call, Handler, Route, cursor_of, page, reply
+from gateway.rest.api import Access, Call, Doc, Handler, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE
 from gateway.schemas import account_object
 from market.commands import Command, Done, OpenAccount, RegisterLoan, ServicingAck
 from market.engine import Answer
-from market.errors import InvalidArguments, InvariantViolation
+from market.errors import (
+    AccountFrozen,
+    DuplicateId,
+    InsufficientFunds,
+    InvalidArguments,
+    InvalidQuantity,
+    InvariantViolation,
+    LoanClosed,
+    NotTransferable,
+    RuleViolation,
+    UnknownAccount,
+    UnknownLoan,
+)
 from market.ids import AccountId
 
 ROLL_MAX = timedelta(days=3_660)
@@ -159,21 +187,244 @@ async def roll_day(call: Call) -> web.Response:
     return await _act(call, command, {"business_date": command.to.isoformat()})
 
 
+CASH_EXAMPLE = {"account_id": "A17", "currency": "USD", "amount": "10000.00", "custody_ref": "bank-0001"}
+LOAN_EXAMPLE = {
+    "loan_id": "LC18-00042",
+    "originator": "ORIG1",
+    "currency": "USD",
+    "original_principal": "10000.00",
+    "issued_face": "10000.00",
+    "annual_rate": "0.12",
+    "repayment_method": "annuity",
+    "term_months": 12,
+    "issue_date": "2024-01-15",
+    "first_due_date": "2024-02-15",
+    "grade": "B",
+}
+SERVICING_EXAMPLE = {
+    "event_id": "srv-1",
+    "loan_id": "LC18-00042",
+    "type": "payment",
+    "value_date": "2024-02-15",
+    "amount": "888.49",
+}
+
 ROUTES = (
-    Route("POST", "/v1/admin/accounts", Access.ADMIN, open_account),
-    Route("GET", "/v1/admin/accounts", Access.ADMIN, list_accounts, PAGE),
-    Route("GET", "/v1/admin/accounts/{account_id}", Access.ADMIN, get_account),
-    Route("POST", "/v1/admin/accounts/{account_id}/api-keys", Access.ADMIN, new_key),
-    Route("POST", "/v1/admin/accounts/{account_id}/freeze", Access.ADMIN, _freezing(frozen=True)),
-    Route("POST", "/v1/admin/accounts/{account_id}/unfreeze", Access.ADMIN, _freezing(frozen=False)),
-    Route("POST", "/v1/admin/deposits", Access.ADMIN, deposit),
-    Route("POST", "/v1/admin/withdrawals", Access.ADMIN, withdraw),
-    Route("POST", "/v1/admin/loans", Access.ADMIN, register_loan),
-    Route("POST", "/v1/admin/loans/{loan_id}/issue", Access.ADMIN, issue),
-    Route("PUT", "/v1/admin/loans/{loan_id}/rulebook", Access.ADMIN, assign_rulebook),
-    Route("POST", "/v1/admin/loans/{loan_id}/halt", Access.ADMIN, _halting(halted=True)),
-    Route("POST", "/v1/admin/loans/{loan_id}/resume", Access.ADMIN, _halting(halted=False)),
-    Route("POST", "/v1/admin/servicing", Access.ADMIN, service, list_name="events"),
-    Route("POST", "/v1/admin/mode", Access.ADMIN, set_mode),
-    Route("POST", "/v1/admin/day-roll", Access.ADMIN, roll_day),
+    Route(
+        "POST",
+        "/v1/admin/accounts",
+        Access.ADMIN,
+        open_account,
+        doc=Doc(
+            summary="Open an account",
+            body=NewAccount,
+            example={"account_id": "A17", "kind": "investor", "name": "Example Fund", "risk_class": "c3"},
+            answers={201: OpenedAccount, 200: OpenedAccount},
+            refusals=(DuplicateId,),
+            gives=("Location",),
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/admin/accounts",
+        Access.ADMIN,
+        list_accounts,
+        PAGE,
+        doc=Doc(summary="All accounts", answers={200: Page[Account]}),
+    ),
+    Route(
+        "GET",
+        "/v1/admin/accounts/{account_id}",
+        Access.ADMIN,
+        get_account,
+        doc=Doc(summary="One account", answers={200: Account}),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/accounts/{account_id}/api-keys",
+        Access.ADMIN,
+        new_key,
+        doc=Doc(
+            summary="A key for an account; the secret is shown once",
+            body=NewApiKey,
+            example={"scopes": ["read", "trade"], "ip_allow": [], "expires_at": None},
+            answers={201: AdminKey},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/accounts/{account_id}/freeze",
+        Access.ADMIN,
+        _freezing(frozen=True),
+        doc=Doc(
+            summary="Let an account only cancel",
+            body=Empty,
+            example={"reason": "asked by phone"},
+            answers={200: FrozenAccount},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/accounts/{account_id}/unfreeze",
+        Access.ADMIN,
+        _freezing(frozen=False),
+        doc=Doc(
+            summary="Let an account trade again",
+            body=Empty,
+            example={"reason": "asked by phone"},
+            answers={200: FrozenAccount},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/deposits",
+        Access.ADMIN,
+        deposit,
+        doc=Doc(
+            summary="Book cash that came in",
+            body=CashMovement,
+            example=CASH_EXAMPLE,
+            answers={201: MovedCash, 200: MovedCash},
+            refusals=(
+                UnknownAccount,
+                DuplicateId,
+            ),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/withdrawals",
+        Access.ADMIN,
+        withdraw,
+        doc=Doc(
+            summary="Book cash that goes out",
+            body=CashMovement,
+            example=CASH_EXAMPLE,
+            answers={201: MovedCash, 200: MovedCash},
+            refusals=(
+                UnknownAccount,
+                DuplicateId,
+                InsufficientFunds,
+                AccountFrozen,
+            ),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/loans",
+        Access.ADMIN,
+        register_loan,
+        doc=Doc(
+            summary="Register a loan; its face belongs to its originator",
+            body=NewLoan,
+            example=LOAN_EXAMPLE,
+            answers={201: RegisteredLoan, 200: RegisteredLoan},
+            refusals=(
+                UnknownAccount,
+                DuplicateId,
+                RuleViolation,
+            ),
+            gives=("Location",),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/loans/{loan_id}/issue",
+        Access.ADMIN,
+        issue,
+        doc=Doc(
+            summary="Issue more face of a loan",
+            body=NewFace,
+            example={"face": "1000.00"},
+            answers={200: IssuedFace},
+            refusals=(
+                LoanClosed,
+                InvalidQuantity,
+                RuleViolation,
+                NotTransferable,
+            ),
+        ),
+    ),
+    Route(
+        "PUT",
+        "/v1/admin/loans/{loan_id}/rulebook",
+        Access.ADMIN,
+        assign_rulebook,
+        doc=Doc(
+            summary="Put a loan under another rulebook",
+            body=RulebookChoice,
+            example={"rulebook": "cn-strict"},
+            answers={200: AssignedRulebook},
+            refusals=(LoanClosed, RuleViolation),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/loans/{loan_id}/halt",
+        Access.ADMIN,
+        _halting(halted=True),
+        doc=Doc(
+            summary="Halt trading in a loan",
+            body=Empty,
+            example={"reason": "news"},
+            answers={200: HaltedLoan},
+            refusals=(LoanClosed,),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/loans/{loan_id}/resume",
+        Access.ADMIN,
+        _halting(halted=False),
+        doc=Doc(
+            summary="Resume trading in a loan",
+            body=Empty,
+            example={"reason": "news"},
+            answers={200: HaltedLoan},
+            refusals=(LoanClosed,),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/servicing",
+        Access.ADMIN,
+        service,
+        list_name="events",
+        doc=Doc(
+            summary="Book a servicing event, or a list of which all are booked or none",
+            body=ServicingBody | ServicingList | list[ServicingBody],
+            example=SERVICING_EXAMPLE,
+            answers={201: ServicedOne | ServicedList, 200: ServicedOne | ServicedList},
+            refusals=(
+                UnknownLoan,
+                LoanClosed,
+                DuplicateId,
+                RuleViolation,
+            ),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/mode",
+        Access.ADMIN,
+        set_mode,
+        doc=Doc(
+            summary="Set the market's mode",
+            body=NewMode,
+            example={"mode": "cancel_only", "reason": "maintenance"},
+            answers={200: ModeSet},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/day-roll",
+        Access.ADMIN,
+        roll_day,
+        doc=Doc(
+            summary="Move the business date forward, every day in order",
+            body=DayRoll,
+            example={"to": "2024-05-02"},
+            answers={200: RolledDay},
+        ),
+    ),
 )

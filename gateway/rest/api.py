@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -243,6 +243,24 @@ class Call:
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doc:
+    """What the published contract says of a route (openapi.py); the end-to-end tests hold every answer to it.
+
+    answers: what each good status bears, a pydantic type, or a media type where it is not JSON; a tuple for both.
+    body: the model of what is sent; its example is a whole one.  refusals: beyond those that the route's kind implies.
+    takes, gives: request and response headers of its own.
+    """
+
+    summary: str
+    answers: Mapping[int, object]
+    body: object = None
+    example: object = None
+    refusals: tuple[type[MarketError], ...] = ()
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """params: the query parameters that it knows.  list_name: a body that is a list stands for an object with this."""
@@ -253,6 +271,8 @@ class Route:
     handler: Handler
     params: frozenset[str] = frozenset()
     list_name: str | None = None
+    _: KW_ONLY
+    doc: Doc
 
 
 def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:

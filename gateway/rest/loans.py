@@ -6,15 +6,16 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.answers import Book, Loan, Page, Payment, PublicTrade, Quote, ScheduleRow
 from gateway.history import NEVER
 from gateway.quote import Asked, quote
-from gateway.rest.api import Access, Call, Query, Route, cursor_of, page, reply
+from gateway.rest.api import Access, Call, Doc, Query, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.schemas import board_item, book_object, payment_row, remaining_months, schedule_rows
 from gateway.views import PAR, LoanView
 from gateway.ws.rows import trade_row
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
-from market.errors import InvalidArguments
+from market.errors import BelowMinimum, InvalidArguments, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, LoanId, PriceBp
 from market.orderbook.order import Side
 
@@ -209,11 +210,62 @@ def _loan(call: Call) -> LoanView:
 
 
 ROUTES = (
-    Route("GET", "/v1/loans", Access.PUBLIC, board, PAGE | FILTERS | BOUNDS),
-    Route("GET", "/v1/loans/{loan_id}", Access.PUBLIC, get),
-    Route("GET", "/v1/loans/{loan_id}/schedule", Access.PUBLIC, schedule),
-    Route("GET", "/v1/loans/{loan_id}/payments", Access.PUBLIC, payments, PAGE),
-    Route("GET", "/v1/loans/{loan_id}/book", Access.PUBLIC, book, frozenset({"depth"})),
-    Route("GET", "/v1/loans/{loan_id}/quote", Access.PUBLIC, what_if, frozenset({"side", "qty", "price", "yield"})),
-    Route("GET", "/v1/loans/{loan_id}/trades", Access.PUBLIC, trades, PAGE | (SPAN - {"loan_id"})),
+    Route(
+        "GET",
+        "/v1/loans",
+        Access.PUBLIC,
+        board,
+        PAGE | FILTERS | BOUNDS,
+        doc=Doc(summary="The board: live loans with what is on offer, filtered and sorted", answers={200: Page[Loan]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}",
+        Access.PUBLIC,
+        get,
+        doc=Doc(summary="One loan: terms, status, rules, best prices", answers={200: Loan}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/schedule",
+        Access.PUBLIC,
+        schedule,
+        doc=Doc(summary="Every instalment, past and future", answers={200: Page[ScheduleRow]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/payments",
+        Access.PUBLIC,
+        payments,
+        PAGE,
+        doc=Doc(summary="What servicers reported, oldest first", answers={200: Page[Payment]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/book",
+        Access.PUBLIC,
+        book,
+        frozenset({"depth"}),
+        doc=Doc(summary="The order book, with the numbers of its feed", answers={200: Book}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/quote",
+        Access.PUBLIC,
+        what_if,
+        frozenset({"side", "qty", "price", "yield"}),
+        doc=Doc(
+            summary="What a trade would cost: against the book, or at a price or yield",
+            answers={200: Quote},
+            refusals=(LoanClosed, InvalidPrice, PriceOutOfBand, InvalidQuantity, BelowMinimum),
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/trades",
+        Access.PUBLIC,
+        trades,
+        PAGE | (SPAN - {"loan_id"}),
+        doc=Doc(summary="Public trades, newest first", answers={200: Page[PublicTrade]}),
+    ),
 )

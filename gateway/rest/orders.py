@@ -9,9 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.answers import Acted, AmendedOrder, CanceledOrders, Order, Page, PlacedBatch, PlacedOrder, PricedOrder
 from gateway.history import NEVER, StoredOrder
 from gateway.requests import AmendParams, Empty, RestBatch, RestCancelAll, RestOrder, client_order_id
-from gateway.rest.api import Access, Call, Route, cursor_of, page, reply, told_after_commit
+from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
@@ -29,7 +30,36 @@ from market.commands import (
     Unblock,
 )
 from market.engine import Answer
-from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder, VersionMismatch
+from market.errors import (
+    AccountFrozen,
+    BelowMinimum,
+    DeadlineElapsed,
+    DuplicateId,
+    FokUnfilled,
+    InsufficientClaims,
+    InsufficientFunds,
+    InvalidArguments,
+    InvalidPrice,
+    InvalidQuantity,
+    InvariantViolation,
+    KillSwitch,
+    LoanClosed,
+    LoanHalted,
+    MarketError,
+    MarketMode,
+    MinQuantityUnfilled,
+    NotEligible,
+    NotTransferable,
+    OrderClosed,
+    PostOnlyCross,
+    PriceOutOfBand,
+    RuleViolation,
+    StaleBook,
+    UnknownLoan,
+    UnknownOrder,
+    VersionMismatch,
+    YieldFloor,
+)
 from market.ids import Face, LoanId, OrderId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus
 
@@ -265,14 +295,128 @@ def _etag(version: int) -> str:
 PAGE = frozenset({"limit", "cursor"})
 SPAN = frozenset({"after_seq", "since", "until", "loan_id"})
 
+ORDER_EXAMPLE = {
+    "loan_id": "LC18-00042",
+    "side": "sell",
+    "order_type": "limit",
+    "limit_price": "98.75",
+    "order_qty": "5000.00",
+    "time_in_force": "gtc",
+    "post_only": True,
+    "cl_ord_id": "mm1-42",
+}
+LOAN_REFUSALS = (UnknownLoan, LoanClosed, LoanHalted, NotTransferable, MarketMode)
+PRICE_REFUSALS = (InvalidPrice, PriceOutOfBand, YieldFloor, InvalidQuantity, BelowMinimum, RuleViolation)
+HOLD_REFUSALS = (NotEligible, InsufficientFunds, InsufficientClaims)
+BOOK_REFUSALS = (PostOnlyCross, FokUnfilled, MinQuantityUnfilled, StaleBook, DeadlineElapsed)
+ACCOUNT_REFUSALS = (AccountFrozen, KillSwitch)
+PLACE_REFUSALS = (
+    *(DuplicateId, *ACCOUNT_REFUSALS),
+    *(*LOAN_REFUSALS, *PRICE_REFUSALS, *HOLD_REFUSALS, *BOOK_REFUSALS),
+)
+CHANGE_REFUSALS = (UnknownOrder, OrderClosed, VersionMismatch)
+AMEND_REFUSALS = (*CHANGE_REFUSALS, *ACCOUNT_REFUSALS, *LOAN_REFUSALS, *PRICE_REFUSALS, *HOLD_REFUSALS, *BOOK_REFUSALS)
+
 ROUTES = (
-    Route("POST", "/v1/orders", Access.TRADE, place),
-    Route("GET", "/v1/orders", Access.READ, find, PAGE | SPAN | {"status"}),
-    Route("POST", "/v1/orders/batch", Access.TRADE, place_batch),
-    Route("POST", "/v1/orders/cancel-all", Access.TRADE, cancel_all),
-    Route("POST", "/v1/orders/unblock", Access.TRADE, unblock),
-    Route("GET", "/v1/orders/by-client-id/{cid}", Access.READ, get_by_client_id),
-    Route("GET", "/v1/orders/{order_id}", Access.READ, get),
-    Route("PATCH", "/v1/orders/{order_id}", Access.TRADE, amend),
-    Route("DELETE", "/v1/orders/{order_id}", Access.TRADE, cancel),
+    Route(
+        "POST",
+        "/v1/orders",
+        Access.TRADE,
+        place,
+        doc=Doc(
+            summary="Place an order; it is durable when this is answered",
+            body=RestOrder,
+            example=ORDER_EXAMPLE,
+            answers={201: PlacedOrder, 200: PlacedOrder | PricedOrder},
+            refusals=PLACE_REFUSALS,
+            takes=("Idempotency-Key",),
+            gives=("Location", "ETag"),
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/orders",
+        Access.READ,
+        find,
+        PAGE | SPAN | {"status"},
+        doc=Doc(summary="Own orders, newest first; the open ones unless `status` is given", answers={200: Page[Order]}),
+    ),
+    Route(
+        "POST",
+        "/v1/orders/batch",
+        Access.TRADE,
+        place_batch,
+        doc=Doc(
+            summary="Place up to fifty orders; each succeeds or fails by itself",
+            body=RestBatch,
+            example={"orders": [ORDER_EXAMPLE]},
+            answers={200: PlacedBatch},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/orders/cancel-all",
+        Access.TRADE,
+        cancel_all,
+        doc=Doc(
+            summary="Cancel all orders, or those that fit; `block` is the kill switch",
+            body=RestCancelAll,
+            example={"loan_id": "LC18-00042", "side": "sell"},
+            answers={200: CanceledOrders},
+            refusals=(UnknownLoan,),
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/orders/unblock",
+        Access.TRADE,
+        unblock,
+        doc=Doc(
+            summary="Undo the kill switch", body=Empty, example={"reason": "checked by hand"}, answers={200: Acted}
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/orders/by-client-id/{cid}",
+        Access.READ,
+        get_by_client_id,
+        doc=Doc(
+            summary="One own order by the client's id", answers={200: Order}, refusals=(UnknownOrder,), gives=("ETag",)
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/orders/{order_id}",
+        Access.READ,
+        get,
+        doc=Doc(summary="One own order", answers={200: Order}, refusals=(UnknownOrder,), gives=("ETag",)),
+    ),
+    Route(
+        "PATCH",
+        "/v1/orders/{order_id}",
+        Access.TRADE,
+        amend,
+        doc=Doc(
+            summary="Change quantity or price; a smaller quantity keeps its place in the queue",
+            body=AmendParams,
+            example={"order_qty": "4000.00", "if_version": 1},
+            answers={200: AmendedOrder},
+            refusals=AMEND_REFUSALS,
+            takes=("If-Match",),
+            gives=("ETag",),
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/v1/orders/{order_id}",
+        Access.TRADE,
+        cancel,
+        doc=Doc(
+            summary="Cancel an order",
+            answers={200: Order},
+            refusals=CHANGE_REFUSALS,
+            takes=("If-Match",),
+            gives=("ETag",),
+        ),
+    ),
 )

@@ -4,11 +4,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from gateway.answers import Audit, CurrencyInfo, Health, Limits, Page, RulebookFees, Status, TimeNow
 from gateway.audit import audit
 from gateway.auth import TOKEN_LIFE
 from gateway.replays import WINDOW
 from gateway.requests import QUANTITY_MAX
-from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Route, reply
+from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
 from gateway.schemas import fee_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
@@ -81,12 +82,54 @@ async def is_ready(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/time", Access.PUBLIC, get_time),
-    Route("GET", "/v1/status", Access.PUBLIC, get_status),
-    Route("GET", "/v1/limits", Access.PUBLIC, get_limits),
-    Route("GET", "/v1/fees", Access.PUBLIC, get_fees),
-    Route("GET", "/v1/currencies", Access.PUBLIC, get_currencies),
-    Route("GET", "/v1/audit", Access.PUBLIC, get_audit),
-    Route("GET", "/healthz", Access.PUBLIC, is_alive),
-    Route("GET", "/readyz", Access.PUBLIC, is_ready),
+    Route(
+        "GET",
+        "/v1/time",
+        Access.PUBLIC,
+        get_time,
+        doc=Doc(summary="The time and the business date", answers={200: TimeNow}),
+    ),
+    Route(
+        "GET",
+        "/v1/status",
+        Access.PUBLIC,
+        get_status,
+        doc=Doc(summary="The market's mode, epoch and last command", answers={200: Status}),
+    ),
+    Route(
+        "GET",
+        "/v1/limits",
+        Access.PUBLIC,
+        get_limits,
+        doc=Doc(summary="Sizes and rates that are allowed", answers={200: Limits}),
+    ),
+    Route(
+        "GET",
+        "/v1/fees",
+        Access.PUBLIC,
+        get_fees,
+        doc=Doc(summary="The fees of every rulebook", answers={200: Page[RulebookFees]}),
+    ),
+    Route(
+        "GET",
+        "/v1/currencies",
+        Access.PUBLIC,
+        get_currencies,
+        doc=Doc(summary="Currencies in which there are loans or cash", answers={200: Page[CurrencyInfo]}),
+    ),
+    Route(
+        "GET",
+        "/v1/audit",
+        Access.PUBLIC,
+        get_audit,
+        doc=Doc(summary="The market's open self-audit: cash, positions, what was transferred", answers={200: Audit}),
+    ),
+    Route("GET", "/healthz", Access.PUBLIC, is_alive, doc=Doc(summary="Alive", answers={200: Health})),
+    Route(
+        "GET",
+        "/readyz",
+        Access.PUBLIC,
+        is_ready,
+        doc=Doc(summary="Ready: commands are taken and the database answers", answers={200: Health, 503: Health}),
+    ),
 )

@@ -1,4 +1,7 @@
-"""A REST client that can be made to do anything wrong: raw bodies, own headers, signatures to repeat."""
+"""A REST client that can be made to do anything wrong: raw bodies, own headers, signatures to repeat.
+
+Every answer that it gets is held to what the published contract declares for the route.
+"""
 
 import hashlib
 import hmac
@@ -14,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.client import ApiKey
+from tests.contract import check_answer
 from tests.e2e.stack import Stack
 
 Json = dict[str, Any]
@@ -67,7 +71,9 @@ class Rest:
         """Send a request with these headers and no others of ours."""
         url = URL(self.url + path, encoded=True)
         async with self._client.request(method, url, data=data or None, headers=headers) as response:
-            return Told(response.status, json.loads(await response.read()), response.headers)
+            told = await response.read()
+            check_answer(method, path, response.status, response.headers, told)
+            return Told(response.status, json.loads(told), response.headers)
 
     def signature(self, method: str, path: str, data: bytes, *, timestamp: str | None = None) -> dict[str, str]:
         if self.key is None:

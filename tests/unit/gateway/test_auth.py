@@ -91,7 +91,11 @@ def test_networks_are_read_strictly() -> None:
 
 
 PUBLIC = [
+    "/docs",
+    "/docs/docs.css",
+    "/docs/docs.js",
     "/healthz",
+    "/openapi.json",
     "/readyz",
     "/v1/audit",
     "/v1/currencies",

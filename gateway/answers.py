@@ -1,0 +1,732 @@
+"""What is answered, as types: one model per object of REST, from which the published contract is generated.
+
+Nothing is rendered with these at run time (schemas.py does that); the end-to-end tests read every answer back through
+the model that its route declares, so the two can't drift apart. Keys may be added later: a client must pass over what
+it does not know.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from gateway.requests import Scope
+from market.claims.loan import ClaimType, Coverage, DayCount, GuaranteeKind, LoanStatus, RepaymentMethod
+from market.claims.servicing import ServicingType
+from market.commands import AccountKind, Mode
+from market.engine import Phase
+from market.orderbook.order import (
+    CancelReason,
+    ExecType,
+    OrderStatus,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
+from market.settlement.journal import EntryKind, Unit
+
+Money = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2}$", examples=["1234.50"])]
+Yield = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{6}$", examples=["0.128412"])]
+Factor = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]*)\.[0-9]{8}$", examples=["0.91666667"])]
+RateText = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2,6}$", examples=["0.003"])]
+Moment = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$",
+        json_schema_extra={"format": "date-time"},
+        examples=["2024-05-01T12:00:00.000000Z"],
+    ),
+]
+DayText = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}, examples=["2024-05-01"]),
+]
+OrderIdOut = Annotated[str, Field(pattern=r"^O-[1-9][0-9]*$", examples=["O-1"])]
+TradeIdOut = Annotated[str, Field(pattern=r"^T-[0-9]+$", examples=["T-1048577"])]
+Count = Annotated[int, Field(ge=0)]
+Checksum = Annotated[int, Field(ge=0, lt=2**32)]
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    """next_cursor: what to pass as `cursor` for the rest, null at the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457). outcome: whether it may have been executed all the same.
+
+    From `have` on: what a client may act on, where the code has it.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None
+    code: str
+    outcome: Literal["not_executed", "unknown"]
+    retryable: bool
+    errors: list[FieldError]
+    have: Money | None = None
+    need: Money | None = None
+    rule: str | None = None
+    mode: Mode | None = None
+    version: int | None = None
+    skew_ms: int | None = None
+    retry_after_ms: int | None = None
+    loan_status: LoanStatus | None = None
+    order_status: OrderStatus | None = None
+    cancel_reason: CancelReason | None = None
+    event_id: str | None = None
+    index: str | None = None
+    reason: str | None = None
+
+
+# The market
+
+
+class TimeNow(BaseModel):
+    server_time: Moment
+    business_date: DayText
+
+
+class Status(BaseModel):
+    system: Literal["online", "cancel_only", "post_only", "maintenance"]
+    mode: Mode
+    api_version: Literal["v2"]
+    epoch: Count
+    engine_seq: Count
+    business_date: DayText
+    server_time: Moment
+    engine: Phase
+
+
+class BucketLimit(BaseModel):
+    """Requests per second of one account, and how many it may save up."""
+
+    per_s: Count
+    burst: Count
+
+
+class RateClasses(BaseModel):
+    orders: BucketLimit
+    amends: BucketLimit
+    cancels: BucketLimit
+    queries: BucketLimit
+    subscriptions: BucketLimit
+
+
+class Limits(BaseModel):
+    body_bytes_max: Count
+    page_default: Count
+    page_max: Count
+    signature_window_ms: Count
+    ws_token_s: Count
+    order_qty_max: Money
+    rates: RateClasses
+
+
+class Fee(BaseModel):
+    rate: RateText
+    min: Money
+    cap: Money | None
+
+
+class RulebookFees(BaseModel):
+    rulebook: str
+    buyer: Fee
+    seller: Fee
+
+
+class CurrencyInfo(BaseModel):
+    currency: str
+    decimals: Literal[2]
+
+
+class CashAudit(BaseModel):
+    """difference: accounts less custody; anything but 0.00 is an alarm."""
+
+    currency: str
+    accounts_total: Money
+    custody_total: Money
+    difference: Money
+
+
+class LoanViolation(BaseModel):
+    loan_id: str
+    positions: Money
+    issued_face: Money
+    original_principal: Money
+
+
+class LoansAudit(BaseModel):
+    checked: Count
+    violations: list[LoanViolation]
+
+
+class BalanceCoefficient(BaseModel):
+    originator: str
+    currency: str
+    lent: Money
+    transferred: Money
+    coefficient: Factor
+
+
+class Audit(BaseModel):
+    engine_seq: Count
+    log_head: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    cash: list[CashAudit]
+    loans: LoansAudit
+    balance_coefficient: list[BalanceCoefficient]
+
+
+class Health(BaseModel):
+    status: str
+
+
+# Loans
+
+
+class DocumentRef(BaseModel):
+    name: str
+    sha256: str
+
+
+class GuaranteeOut(BaseModel):
+    kind: GuaranteeKind
+    name: str | None
+    trigger_days: int | None
+    coverage: Coverage
+
+
+class NextDue(BaseModel):
+    n: Count
+    date: DayText
+    payment: Money
+    interest: Money
+    principal: Money
+
+
+class LoanHistory(BaseModel):
+    never_late: bool
+    instalments_paid: Count
+    instalments: Count
+
+
+class FeesOut(BaseModel):
+    buyer: Fee
+    seller: Fee
+
+
+class RulebookLimits(BaseModel):
+    per_loan: Money | None
+    per_borrower: Money | None
+    per_grade_pct: Any
+
+
+class RulebookOut(BaseModel):
+    name: str
+    tick: Money
+    lot: Money
+    min_face: Money
+    min_consideration: Money
+    price_min: Money
+    price_max: Money
+    collar_pct: Money | None
+    premium_allowed: bool
+    max_discount_pct: Money | None
+    yield_floor: RateText | None
+    grace_days: Count
+    min_holding_days: Count
+    blackout_days: Count
+    max_transfers: Count | None
+    order_life_hours: Count | None
+    tradable_statuses: list[LoanStatus]
+    transferable: bool
+    fees: FeesOut
+    limits: RulebookLimits
+    suitability: dict[str, str] | None
+    max_open_orders: Count | None
+
+
+class Loan(BaseModel):
+    """accrued: what a buyer of the whole loan would pay today.  ytm_*: of buying at that price today."""
+
+    loan_id: str
+    symbol: str
+    originator: str
+    currency: str
+    original_principal: Money
+    outstanding_principal: Money
+    issued_face: Money
+    factor: Factor
+    annual_rate: RateText
+    repayment_method: RepaymentMethod
+    term_months: Count
+    months_per_period: Count
+    issue_date: DayText
+    first_due_date: DayText
+    maturity_date: DayText
+    remaining_months: Count
+    day_count: DayCount
+    grade: str
+    claim_type: ClaimType
+    guarantee: GuaranteeOut
+    borrower_ref: str
+    purpose: str
+    region: str
+    documents: list[DocumentRef]
+    transferable: bool
+    status: LoanStatus
+    halted: bool
+    halt_reason: str | None
+    next_due: NextDue | None
+    history: LoanHistory
+    rulebook: RulebookOut
+    accrued: Money
+    bid: Money | None
+    bid_qty: Money | None
+    ask: Money | None
+    ask_qty: Money | None
+    ytm_bid: Yield | None
+    ytm_ask: Yield | None
+    last: Money | None
+    ytm_last: Yield | None
+
+
+class ScheduleRow(BaseModel):
+    """received: what was paid of it, null if nothing was, or before the loan came here."""
+
+    n: Count
+    due_date: DayText
+    payment: Money
+    interest: Money
+    principal: Money
+    balance: Money
+    status: Literal["paid", "due", "late", "future"]
+    paid_date: DayText | None
+    received: Money | None
+
+
+class Payment(BaseModel):
+    """A servicing event as it was booked; amounts are of the whole loan."""
+
+    event_id: str
+    loan_id: str
+    type: ServicingType
+    value_date: DayText
+    amount: Money
+    interest: Money
+    principal: Money
+    costs: Money
+    capitalised: Money
+    distributed: Money
+    currency: str
+    outstanding_principal: Money
+    factor: Factor
+    loan_status: LoanStatus
+    engine_seq: Count
+    timestamp: Moment
+
+
+class PriceLevel(BaseModel):
+    price: Money
+    qty: Money
+
+
+class Book(BaseModel):
+    """Best first. `epoch`, `seq`, `checksum` and `digest` are those of the feed of the same depth."""
+
+    symbol: str
+    loan_id: str
+    epoch: Count
+    seq: Count
+    bids: list[PriceLevel]
+    asks: list[PriceLevel]
+    checksum: Checksum
+    digest: Checksum
+    timestamp: Moment
+
+
+class PublicTrade(BaseModel):
+    """side: of the taker."""
+
+    symbol: str
+    side: Side
+    price: Money
+    qty: Money
+    ord_type: OrderType
+    trade_id: TradeIdOut
+    accrued: Money
+    ytm: Yield | None
+    timestamp: Moment
+
+
+class Quote(BaseModel):
+    """price: the average of the fills.  total: what a buyer pays or a seller gets.
+
+    duration: modified, in years.  weighted_life: mean time to the principal to come, in years.  total_cash: all that
+    the contract still owes on what is filled.  ytm_conservative: the yield if all that is overdue is never paid.
+    """
+
+    price: Money | None
+    qty: Money
+    current_face: Money
+    principal: Money
+    accrued: Money
+    dirty: Money
+    fee: Money
+    total: Money
+    ytm: Yield | None
+    ytm_nominal: Yield | None
+    ytm_conservative: Yield | None
+    duration: Yield | None
+    weighted_life: Yield | None
+    total_cash: Money
+    fills: list[PriceLevel]
+    unfilled_qty: Money
+
+
+# Orders and an account's own affairs
+
+
+class ExecutionFields(BaseModel):
+    """What one client is told about its own order; the last ten are there if `exec_type` is `trade`."""
+
+    exec_id: str
+    exec_type: ExecType
+    order_id: OrderIdOut
+    cl_ord_id: str | None
+    order_status: OrderStatus
+    symbol: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    order_qty: Money
+    limit_price: Money | None
+    cum_qty: Money
+    cum_cost: Money | None
+    leaves_qty: Money
+    avg_price: Money | None
+    version: Count
+    limit_yield: Yield | None = None
+    peg: Literal["yield"] | None = None
+    cancel_reason: CancelReason | None = None
+    engine_seq: Count
+    timestamp: Moment
+
+
+class ExecutionOut(ExecutionFields):
+    """A fill of one's own. sequence: the number of its message in the private stream."""
+
+    sequence: Count
+    trade_id: TradeIdOut
+    last_qty: Money
+    last_price: Money
+    principal: Money
+    accrued: Money
+    dirty: Money
+    fee: Money
+    currency: str
+    ytm: Yield | None
+    liquidity_ind: Literal["m", "t"]
+
+
+class Order(ExecutionFields):
+    """held: cash of a buy, face of a sale that is kept for it."""
+
+    loan_id: str
+    currency: str
+    post_only: bool
+    min_qty: Money | None
+    display_qty: Money | None
+    stp_type: SelfTradePrevention
+    expire_time: Moment | None
+    cancel_on_disconnect: bool
+    cancel_on_payment: bool
+    cancel_on_reschedule: bool
+    session: str | None
+    tag: str | None
+    held: Money
+    created_at: Moment
+    updated_at: Moment
+
+
+class PlacedOrder(Order):
+    """The order as it was right after it was placed. duplicate: this is the first answer again."""
+
+    duplicate: bool
+
+
+class AmendedOrder(Order):
+    priority_kept: bool | None
+
+
+class PricedOrder(BaseModel):
+    """What an order with `validate` would do now. leaves_qty: what would be left of it."""
+
+    valid: Literal[True]
+    cl_ord_id: str | None
+    limit_price: Money
+    order_qty: Money
+    cum_qty: Money
+    leaves_qty: Money
+    avg_price: Money | None
+    principal: Money
+    accrued: Money
+    dirty: Money
+    fee: Money
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    outcome: Literal["not_executed", "unknown"]
+    retryable: bool
+    message: str
+    field: str | None = None
+    have: Money | None = None
+    need: Money | None = None
+    rule: str | None = None
+    mode: Mode | None = None
+    version: int | None = None
+    loan_status: LoanStatus | None = None
+    order_status: OrderStatus | None = None
+
+
+class RefusedOrder(BaseModel):
+    error: str
+    error_detail: ErrorDetail
+
+
+class PlacedBatch(BaseModel):
+    orders: list[PlacedOrder | PricedOrder | RefusedOrder]
+
+
+class CanceledOrders(BaseModel):
+    """count: orders.  quotes: sides of mass quotes."""
+
+    count: Count
+    quotes: Count
+    engine_seq: Count
+
+
+class Acted(BaseModel):
+    duplicate: bool
+    engine_seq: Count
+
+
+class OwnTrade(BaseModel):
+    trade_id: TradeIdOut
+    order_id: OrderIdOut
+    symbol: str
+    loan_id: str
+    side: Side
+    price: Money
+    qty: Money
+    current_face: Money
+    principal: Money
+    accrued: Money
+    dirty: Money
+    fee: Money
+    currency: str
+    ytm: Yield | None
+    liquidity_ind: Literal["m", "t"]
+    business_date: DayText
+    engine_seq: Count
+    timestamp: Moment
+
+
+class CashBalance(BaseModel):
+    currency: str
+    total: Money
+    available: Money
+    held: Money
+
+
+class ClaimBalance(BaseModel):
+    loan_id: str
+    total: Money
+    available: Money
+    held: Money
+    current_face: Money
+
+
+class Balances(BaseModel):
+    cash: list[CashBalance]
+    claims: list[ClaimBalance]
+
+
+class Position(BaseModel):
+    """market_price: the last one, else the best bid.  unrealised: market value less cost, both clean."""
+
+    loan_id: str
+    symbol: str
+    currency: str
+    total: Money
+    available: Money
+    held: Money
+    current_face: Money
+    cost: Money
+    cost_price: Money | None
+    market_price: Money | None
+    market_value: Money | None
+    accrued: Money
+    ytm: Yield | None
+    realised: Money
+    unrealised: Money | None
+
+
+class CashflowTotal(BaseModel):
+    """What is expected on a date in a currency, of all claims together."""
+
+    due_date: DayText
+    interest: Money
+    principal: Money
+    amount: Money
+    currency: str
+
+
+class CashflowOut(CashflowTotal):
+    """A claim's share of one instalment. n: its number in the loan."""
+
+    loan_id: str
+    n: Count
+    status: Literal["due", "late", "future"]
+
+
+class StatementRow(BaseModel):
+    """One posting. amount: signed from the account's view; cash rows sum to the balance, face rows to the position."""
+
+    row_id: str
+    timestamp: Moment
+    engine_seq: Count
+    kind: EntryKind
+    reference: str
+    trade_id: TradeIdOut | None
+    event_id: str | None
+    loan_id: str | None
+    leg: str
+    unit: Unit
+    amount: Money
+    currency: str
+
+
+class Token(BaseModel):
+    """expires: seconds from now."""
+
+    token: str
+    expires: Count
+    expires_at: Moment
+
+
+class Key(BaseModel):
+    key: str
+    account_id: str
+    scopes: list[Scope]
+    ip_allow: list[str]
+    expires_at: Moment | None
+    created_at: Moment
+    created_by: str
+    reason: str | None
+
+
+class NewKey(Key):
+    """secret: shown this once."""
+
+    secret: str
+
+
+class RevokedKey(BaseModel):
+    key: str
+    revoked: Literal[True]
+
+
+# Administration
+
+
+class AdminKey(NewKey):
+    engine_seq: Count
+
+
+class Account(BaseModel):
+    account_id: str
+    kind: AccountKind
+    name: str
+    owner_group: str | None
+    risk_class: str | None
+    frozen: bool
+    blocked: bool
+    open_orders: Count
+    last_exec_seq: Count
+
+
+class OpenedAccount(Acted):
+    account_id: str
+    kind: AccountKind
+    name: str
+
+
+class FrozenAccount(Acted):
+    account_id: str
+    frozen: bool
+
+
+class MovedCash(Acted):
+    account_id: str
+    currency: str
+    custody_ref: str
+
+
+class RegisteredLoan(Acted):
+    loan_id: str
+    status: LoanStatus
+
+
+class IssuedFace(Acted):
+    loan_id: str
+
+
+class AssignedRulebook(Acted):
+    loan_id: str
+    rulebook: str
+
+
+class HaltedLoan(Acted):
+    loan_id: str
+    halted: bool
+
+
+class ServicedEvent(BaseModel):
+    event_id: str
+    loan_id: str
+    type: ServicingType
+    duplicate: bool
+
+
+class ServicedOne(ServicedEvent):
+    engine_seq: Count
+
+
+class ServicedList(BaseModel):
+    """duplicate: every one of them was booked before."""
+
+    items: list[ServicedEvent]
+    duplicate: bool
+    engine_seq: Count
+
+
+class ModeSet(Acted):
+    mode: Mode
+
+
+class RolledDay(Acted):
+    business_date: DayText

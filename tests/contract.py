@@ -1,0 +1,54 @@
+"""Holds an answer to what its route declares: the status, the media type, every key and the form of every value.
+
+A key that is not declared fails as well, so the published contract is whole and not only true.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from gateway.answers import Problem
+from gateway.openapi import refusals
+from gateway.rest.api import Route
+from gateway.rest.routes import ROUTES
+
+NO_ROUTE = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+
+
+def route_of(method: str, path: str) -> Route | None:
+    """Return the route that serves a path, which may have a query. One without parameters comes first."""
+    plain = path.partition("?")[0]
+    for route in sorted(ROUTES, key=lambda route: route.path.count("{")):
+        if route.method == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path), plain):
+            return route
+    return None
+
+
+def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raises AssertionError or ValidationError for an answer that the contract does not know."""
+    route, media = route_of(method, path), headers["Content-Type"].partition(";")[0]
+    if media == "application/problem+json":
+        problem = _adapter(Problem).validate_json(body, strict=True, extra="forbid")
+        known = {NO_ROUTE.get(status)} if route is None else refusals(route).get(str(status), set())
+        assert problem.status == status
+        assert problem.code in known, f"{method} {path} does not declare {status} {problem.code}"
+        return
+    assert route is not None, f"{method} {path} is served without a route"
+    assert status in route.doc.answers, f"{method} {path} does not declare {status}"
+    told = route.doc.answers[status]
+    kinds = told if isinstance(told, tuple) else (told,)
+    if media == "application/json":
+        [kind] = [kind for kind in kinds if not isinstance(kind, str)]
+        _adapter(kind).validate_json(body, strict=True, extra="forbid")
+    else:
+        assert media in kinds, f"{method} {path} does not declare {media}"
+    for name in route.doc.gives:
+        assert name == "Link" or name in headers or status == 200, f"{method} {path} lacks {name}"
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
