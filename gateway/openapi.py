@@ -27,6 +27,7 @@ from gateway.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
+from gateway.requests import CLIENT_ORDER_ID
 from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
 from market.errors import (
@@ -54,14 +55,20 @@ PATH: dict[str, tuple[str, type[MarketError] | None]] = {
     "cid": ("the client's own id of the order", None),
     "key": ("the API key's id", RouteNotFound),
 }
+
+
+def _text(pattern: str) -> Json:
+    return {"type": "string", "pattern": pattern}
+
+
 HEADERS: dict[str, tuple[str, Json]] = {
-    "X-Request-Id": ("any text up to 128 characters without blanks; given back", {"type": "string"}),
+    "X-Request-Id": ("any printable ASCII without blanks; given back", _text("^[!-~]{1,128}$")),
     "Idempotency-Key": (
-        "stands for `cl_ord_id` if the body has none: a retry gets the first answer",
-        {"type": "string"},
+        "`cl_ord_id` of a body that has none: a retry gets the first answer",
+        _text(f"^{CLIENT_ORDER_ID}$"),
     ),
-    "If-Match": ("the version that must still be the order's, as its `ETag` says", {"type": "string"}),
-    "ETag": ("the order's version", {"type": "string"}),
+    "If-Match": ("the version that must still be the order's, as its `ETag` says", _text(r'^(\*|(W/)?"[0-9]{1,9}")$')),
+    "ETag": ("the order's version", _text('^"[0-9]+"$')),
     "Location": ("where to find it from now on", {"type": "string"}),
     "Link": ("CSV only: the next page, rel=next", {"type": "string"}),
     "Retry-After": ("seconds", {"type": "integer"}),
@@ -126,7 +133,8 @@ EXAMPLE_SIGNATURE = rest_signature(
 ABOUT = f"""
 Decimals are strings in plain notation. Prices are clean, in percent of current face; quantities are original face.
 A success is answered once it is durable. Errors are problem documents (RFC 9457); act on `code`, and retry what is
-`retryable`. Keys may be added to answers at any time.
+`retryable`. Keys may be added to answers at any time. What is not HTTP at all is answered 400 in plain text, and is not
+part of this contract.
 
 **Signing.** Private routes take three headers: `X-API-Key`, `X-API-Timestamp` (microseconds since 1970) and
 `X-API-Signature`: lower-case hex HMAC-SHA256, keyed with the secret's text as given, of four parts joined by single

@@ -112,3 +112,17 @@ def test_the_example_of_a_signature_is_told_whole() -> None:
     assert EXAMPLE_SECRET in about
     assert EXAMPLE_SIGNATURE in about
     assert EXAMPLE_SIGNATURE == "9c7d8b27d60077389d1ea7f03d840b7aff1a806de49bc1da06c8e7afe719179c"  # as openssl says
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        pytest.param("If-Match", ['"3"', 'W/"3"', "*"], ["three", '"3', ""], id="a version"),
+        pytest.param("Idempotency-Key", ["mm1-42"], ["a b", "x" * 37], id="a client order id"),
+        pytest.param("X-Request-Id", ["r/1"], ["a b", "\x00", "\u00e9", "x" * 129], id="printable ASCII"),
+    ],
+)
+def test_a_header_is_described_as_narrowly_as_it_is_read(name: str, good: list[str], bad: list[str]) -> None:
+    header = Draft202012Validator(DOCUMENT["components"]["headers"][name]["schema"])
+    assert all(header.is_valid(text) for text in good)
+    assert not any(header.is_valid(text) for text in bad)
