@@ -61,30 +61,32 @@ class FieldError(BaseModel):
     message: str
 
 
-class Problem(BaseModel):
-    """A refusal (RFC 9457). outcome: whether it may have been executed all the same.
+class Refusal(BaseModel):
+    """outcome: whether it may have been executed all the same. From `have` on: what a client may act on."""
 
-    From `have` on: what a client may act on, where the code has it.
-    """
+    code: str
+    outcome: Literal["not_executed", "unknown"]
+    retryable: bool
+    have: Money | None = None
+    need: Money | None = None
+    rule: str | None = None
+    mode: Mode | None = None
+    version: int | None = None
+    loan_status: LoanStatus | None = None
+    order_status: OrderStatus | None = None
+
+
+class Problem(Refusal):
+    """A refusal as a problem document (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
     instance: str | None
-    code: str
-    outcome: Literal["not_executed", "unknown"]
-    retryable: bool
     errors: list[FieldError]
-    have: Money | None = None
-    need: Money | None = None
-    rule: str | None = None
-    mode: Mode | None = None
-    version: int | None = None
     skew_ms: int | None = None
     retry_after_ms: int | None = None
-    loan_status: LoanStatus | None = None
-    order_status: OrderStatus | None = None
     cancel_reason: CancelReason | None = None
     event_id: str | None = None
     index: str | None = None
@@ -487,19 +489,9 @@ class PricedOrder(BaseModel):
     fee: Money
 
 
-class ErrorDetail(BaseModel):
-    code: str
-    outcome: Literal["not_executed", "unknown"]
-    retryable: bool
+class ErrorDetail(Refusal):
     message: str
     field: str | None = None
-    have: Money | None = None
-    need: Money | None = None
-    rule: str | None = None
-    mode: Mode | None = None
-    version: int | None = None
-    loan_status: LoanStatus | None = None
-    order_status: OrderStatus | None = None
 
 
 class RefusedOrder(BaseModel):
