@@ -15,6 +15,18 @@ function table(heads, rows) {
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
 }
 
+// The little Markdown that descriptions use: paragraphs, `code`, **strong**.
+function prose(text) {
+  const paragraphs = text.split(/\n\s*\n/).map((paragraph) => {
+    const parts = paragraph.split(/(`[^`]+`|\*\*[^*]+\*\*)/).map((part) => {
+      if (part.startsWith("`")) return make("code", {}, part.slice(1, -1));
+      return part.startsWith("**") ? make("strong", {}, part.slice(2, -2)) : part;
+    });
+    return make("p", {}, ...parts);
+  });
+  return make("div", {}, ...paragraphs);
+}
+
 // What a schema says, in one line: a link for a named object, else words.
 function kind(schema) {
   if (schema === undefined) return make("span", {}, "anything");
@@ -68,7 +80,7 @@ function route(method, path, operation) {
       make("code", {}, path),
       ` ${operation.summary}`,
     ),
-    operation.description ? make("p", {}, operation.description) : null,
+    operation.description ? prose(operation.description) : null,
     table(["parameter", "where", "kind", "what"], parameters),
     bodyOf(operation),
     answersOf(operation),
@@ -87,7 +99,7 @@ function model(name, schema) {
     "details",
     { id: `model-${name}`, "data-text": name.toLowerCase() },
     make("summary", {}, make("code", {}, name)),
-    schema.description ? make("p", { class: "about" }, schema.description) : null,
+    schema.description ? prose(schema.description) : null,
     rows.length ? table(["field", "", "kind", "what"], rows) : make("p", {}, kind(schema)),
   );
 }
@@ -102,7 +114,7 @@ function show(contract) {
       nouns.get(noun).push(route(method, path, operation));
     }
   }
-  const parts = [make("p", { class: "about" }, contract.info.description)];
+  const parts = [prose(contract.info.description)];
   for (const [noun, routes] of [...nouns].sort()) parts.push(make("section", {}, make("h2", {}, noun), ...routes));
   const models = Object.entries(contract.components.schemas).map(([name, schema]) => model(name, schema));
   parts.push(make("section", {}, make("h2", {}, "objects"), ...models));
