@@ -22,6 +22,7 @@ from market.ids import LoanId, Minor
 from market.money import div_half_up
 
 NOTHING = Minor(0)
+CAPITALISED_TIMES_MAX = 2  # of the original principal; the schema holds the same bound
 
 
 class ServicingType(StrEnum):
@@ -410,7 +411,10 @@ def _missed(before: Standing, event: ServicingEvent, today: date, grace_days: in
 
 
 def _reschedule(terms: LoanTerms, before: Standing, event: ServicingEvent) -> Outcome:
-    """The open rows are replaced. More principal than is outstanding is unpaid interest made principal."""
+    """The open rows are replaced. More principal than is outstanding is unpaid interest made principal.
+
+    That may come to more than was lent (a pool factor above 1); twice of it is taken for a slip of the pen.
+    """
     new, old, on = event.schedule or (), before.schedule, event.value_date
     _require(len(new) > 0, "schedule", "must have a row")
     total: int = sum(row.principal for row in new)
@@ -420,8 +424,9 @@ def _reschedule(terms: LoanTerms, before: Standing, event: ServicingEvent) -> Ou
         _require(row.due_date > last_due, "schedule", f"due dates must grow, from after {last_due}")
         last_due = row.due_date
     _require(new[-1].principal > 0, "schedule", "the last row must clear the balance")
-    room = f"principal must make {_text(before.outstanding)} (or more, if interest is capitalised)"
-    _require(before.outstanding <= total <= terms.original_principal, "schedule", room)
+    highest = CAPITALISED_TIMES_MAX * terms.original_principal
+    room = f"principal must make {_text(before.outstanding)}, or up to {_text(highest)} if interest is capitalised"
+    _require(before.outstanding <= total <= highest, "schedule", room)
     rows, balance = list(old.rows[: old.paid]), total  # what was received of other rows stays in the events' history
     for n, row in enumerate(new, old.paid + 1):
         balance -= row.principal

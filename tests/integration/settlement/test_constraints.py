@@ -59,7 +59,7 @@ REFUSED = {
     "loan_term_positive": new_loan('"term_months": 0'),
     "loan_period_positive": new_loan('"months_per_period": 0'),
     "loan_status_known": "UPDATE market.loan SET status = 'lost'",
-    "loan_outstanding_within_principal": "UPDATE market.loan SET outstanding = original_principal + 1",
+    "loan_outstanding_within_twice_principal": "UPDATE market.loan SET outstanding = 2 * original_principal + 1",
     "loan_issued_within_principal": "UPDATE market.loan SET issued = original_principal + 1",
     "loan_paid_not_negative": "UPDATE market.loan SET paid = -1",
     "loan_last_price_positive": "UPDATE market.loan SET last_price = 0",

@@ -15,7 +15,9 @@ async def test_a_serviced_market_is_rebuilt_from_its_tables(database: str) -> No
     market = traded_market()  # with a first instalment paid early, and 11.51 in advance
     market.do(RollDay(to=date(2024, 3, 15)))
     part = servicing("payment", date(2024, 3, 15), 100_00)
-    new = (NewRow(due_date=date(2025, 1, 1), interest=Minor(5_00), principal=Minor(9_300_00)),)
+    new = (
+        NewRow(due_date=date(2025, 1, 1), interest=Minor(5_00), principal=Minor(10_300_00)),
+    )  # capitalised: a factor above 1
     market.do(service(part, servicing("reschedule", date(2024, 3, 15), schedule=new)))
     market.do(Unblock(account_id=AccountId("A")))
     market.do(buy("A", 9_500, 100_00))

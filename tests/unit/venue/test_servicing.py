@@ -23,8 +23,8 @@ DUE = [date(2024, month, 15) for month in range(2, 8)]
 class ServicedMarket(Market):
     """Holders A (1,000.00), B (500.00) and the originator (8,500.00); C has only cash. All bought at 98.00."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **loan: object) -> None:
+        super().__init__(**loan)
         for account, cash in (("A", 2_000_00), ("B", 1_000_00), ("C", 2_000_00)):
             self.investor(account, cash=cash)
         for account, face in (("A", 1_000_00), ("B", 500_00)):
