@@ -13,7 +13,6 @@ from gateway.requests import Scope
 from market.claims.loan import ClaimType, Coverage, DayCount, GuaranteeKind, LoanStatus, RepaymentMethod
 from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Mode
-from market.engine import Phase
 from market.orderbook.order import (
     CancelReason,
     ExecType,
@@ -23,6 +22,7 @@ from market.orderbook.order import (
     Side,
     TimeInForce,
 )
+from market.port import Phase
 from market.settlement.journal import EntryKind, Unit
 
 Money = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2}$", examples=["1234.50"])]

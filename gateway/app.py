@@ -24,8 +24,8 @@ from gateway.ws.hub import Hub
 from gateway.ws.outbox import OutboxLimits
 from gateway.ws.routes import add_websocket
 from gateway.ws.session import Gate, SocketLimits
-from market.engine import Engine
 from market.ids import Nanos
+from market.port import EnginePort
 
 DAY_NS = 24 * 3_600 * 10**9
 
@@ -43,7 +43,7 @@ class Gateway:
 def build_gateway(
     *,
     settings: Settings,
-    engine: Engine,
+    engine: EnginePort,
     pool: "asyncpg.Pool[asyncpg.Record]",
     keys: KeyRing,
     metrics: Metrics,

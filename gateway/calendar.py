@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from market.commands import RollDay
-from market.engine import Engine
 from market.errors import MarketError
 from market.ids import Nanos
+from market.port import EnginePort
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ SECOND = 10**9
 
 
 async def keep_days(
-    engine: Engine,
+    engine: EnginePort,
     business_date: Callable[[], date],
     *,
     zone: tzinfo,

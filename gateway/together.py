@@ -9,8 +9,8 @@ from typing import Any
 
 from gateway.errors import ws_error
 from market.commands import Command
-from market.engine import Answer, Engine
 from market.errors import InvalidArguments, MarketError
+from market.port import Answer, EnginePort
 
 TOGETHER_MAX = 50
 
@@ -18,7 +18,7 @@ Told = Answer | MarketError
 
 
 def send_together(
-    engine: Engine, asked: Sequence[Command | MarketError], *, actor: str, done: Callable[[list[Told]], None]
+    engine: EnginePort, asked: Sequence[Command | MarketError], *, actor: str, done: Callable[[list[Told]], None]
 ) -> None:
     """Send what is a command; `done` hears all answers, in order of `asked`. What is a refusal already stays one.
 

@@ -27,7 +27,6 @@ from market.events import (
     Executed,
     HoldChanged,
     LoanChanged,
-    LogEntry,
     MarketChanged,
     OpenOrder,
     OrderState,
@@ -37,6 +36,7 @@ from market.events import (
 from market.ids import AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.depth import DepthDelta, LevelBook
 from market.orderbook.order import FINAL_STATUSES, Side
+from market.port import Committed
 
 PAR = 10_000
 RECENT_TRADES = 50  # kept per loan
@@ -254,7 +254,7 @@ class Views:
         self._touched_books.clear()
         self._restated.clear()
 
-    def on_entry(self, entry: LogEntry) -> None:
+    def on_entry(self, entry: Committed) -> None:
         self.engine_seq, self._at = entry.seq, entry.at
         for event in entry.events:
             self._handle(event)

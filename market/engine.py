@@ -8,21 +8,22 @@ database behind a fence, waiting requests are answered with it, and the venue is
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
-from market.commands import AmendOrder, Command, ExpireOrders, Mode, PlaceOrder, Result
+from market.commands import AmendOrder, Command, ExpireOrders, Mode, PlaceOrder
 from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
+from market.port import ENGINE_ACTOR, Answer, EnginePort, Listener, Phase, Reply
 from market.venue.venue import Venue
 
 log = logging.getLogger(__name__)
 
-ENGINE_ACTOR = "engine"
+NOTHING_CONSUMED: Mapping[str, str] = MappingProxyType({})
 
 
 class NotCommitted(Exception):
@@ -46,6 +47,7 @@ class Store(Protocol):
 
     epoch: int
     on_lost: Callable[[], None]  # called when the session ends by itself: an idle engine must notice too
+    consumed: Mapping[str, str]  # how far each stream of commands was consumed, as of the last recover
 
     async def open(self) -> None:
         """Take the lease (advisory lock, then raise the epoch). Raises LeaseLost if another engine lives."""
@@ -53,8 +55,11 @@ class Store(Protocol):
     async def recover(self) -> Venue:
         """Rebuild the venue from the tables, as of the last committed sequence number."""
 
-    async def commit(self, entries: Sequence[LogEntry]) -> None:
-        """Make a batch durable in one transaction, all or nothing. Raises NotCommitted, Doubtful, LeaseLost."""
+    async def commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str] = NOTHING_CONSUMED) -> None:
+        """Make a batch durable in one transaction, all or nothing. Raises NotCommitted, Doubtful, LeaseLost.
+
+        consumed: how far it moves in each stream that commands came from; a batch of refusals has nothing but that.
+        """
 
     async def resolve(self) -> Seq:
         """Raise the epoch, which waits for the old transaction to end, then return the committed sequence number."""
@@ -65,30 +70,6 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A command done and durable (or a repeat of one)."""
-
-    seq: Seq
-    at: Nanos
-    result: Result
-
-
-Reply = Callable[[Answer | MarketError], None]
-
-
-class Listener(Protocol):
-    """Hears of everything after it was committed, in sequence order, on the engine's loop."""
-
-    def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
-        """The whole state, after start and after every rebuild: replaces all that was heard before."""
-
-    def on_entry(self, entry: LogEntry) -> None: ...
-
-    def on_batch_end(self) -> None:
-        """The entries since the last call were one commit: the moment to flush what is merged per batch."""
-
-
 class EngineMetrics(Protocol):
     def observe_batch(self, size: int, commit_seconds: float) -> None: ...
 
@@ -97,11 +78,16 @@ class EngineMetrics(Protocol):
     def set_inbox(self, depth: int) -> None: ...
 
 
-class Phase(StrEnum):
-    STARTING = "starting"
-    ONLINE = "online"
-    RECOVERING = "recovering"
-    STOPPED = "stopped"
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in a stream outside of the process a command was read.
+
+    Recorded with the command's batch, so that it takes effect exactly once: what was read but not committed is read
+    again, by whichever engine writes then, and until then nobody is told anything.
+    """
+
+    stream: str
+    position: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +97,11 @@ class Request:
     reply: Reply
     received_at: Nanos
     joined: bool = False  # commits together with the one before it
+    origin: Origin | None = None
+    refusal: MarketError | None = None  # judged at the door; told in its turn
+
+
+Snapshot = Callable[[int, Seq, Sequence[Event]], None]  # epoch, seq, the state in events
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +113,7 @@ class Outcome:
     entry: LogEntry | None
 
 
-class Engine:
+class Engine(EnginePort):
     """Owns the venue. One instance writes; `run` until cancelled or stopped.
 
     clock: nanoseconds since 1970, UTC.  inbox_max, batch_max: commands.  reopen_s: how long after a failure only
@@ -152,6 +143,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._online = asyncio.Event()
         self._listeners: list[Listener] = []
+        self._snapshots: list[Snapshot] = []  # asked for
         self._venue = Venue()
         self._applied: list[Outcome] = []  # the batch applied on top of the one that is committing
         self._committing: list[Outcome] = []
@@ -167,44 +159,38 @@ class Engine:
     def epoch(self) -> int:
         return self._store.epoch
 
+    @property
+    def consumed(self) -> Mapping[str, str]:
+        """How far each stream was consumed when memory was last rebuilt."""
+        return self._store.consumed
+
     def listen(self, listener: Listener) -> None:
-        """Add a listener; listeners hear in the order in which they were added."""
         self._listeners.append(listener)
 
     async def online(self) -> None:
-        """Wait until commands are taken."""
         await self._online.wait()
 
-    def send(self, command: Command, *, actor: str, reply: Reply, joined: bool = False) -> None:
-        """Put a command into the inbox. `reply` is called exactly once, before any listener hears of its commit.
-
-        joined: commit it together with the command sent just before, so that listeners hear of both after both replies.
-        Raises Busy or Unavailable at once: the command was not taken then.
-        """
+    def send(
+        self, command: Command, *, actor: str, reply: Reply, joined: bool = False, origin: Origin | None = None
+    ) -> None:
+        """Put a command into the inbox, as EnginePort says. Of one with an origin, `reply` may never be called."""
         if self.phase is not Phase.ONLINE or self._stopping:
             raise Unavailable(f"the engine is {self.phase}")
         if len(self._inbox) >= self._inbox_max:
             raise Busy("the inbox is full")
         now = Nanos(self._clock())
+        refusal = None
         if now < self._reopens_at and isinstance(command, PlaceOrder | AmendOrder):
-            raise MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
-        self._inbox.append(Request(command, actor, reply, now, joined))
+            refusal = MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
+            if origin is None:
+                raise refusal
+        self._inbox.append(Request(command, actor, reply, now, joined, origin, refusal))
         self._wake.set()
 
-    async def submit(self, command: Command, *, actor: str) -> Answer:
-        """Send a command and wait for its answer. Raises the MarketError that refused it."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def reply(told: Answer | MarketError) -> None:
-            if future.done():  # the client may have gone; its order stands
-                return
-            if isinstance(told, MarketError):
-                future.set_exception(told)
-            else:
-                future.set_result(told)
-
-        self.send(command, actor=actor, reply=reply)
-        return await future
+    def ask_snapshot(self, told: Snapshot) -> None:
+        """Call `told` with the committed state between two batches, as soon as memory is not ahead of it."""
+        self._snapshots.append(told)
+        self._wake.set()
 
     def stop(self) -> None:
         """Take no more commands, finish what is in the inbox, then let `run` return."""
@@ -245,7 +231,9 @@ class Engine:
                 commit.result()  # raises what the commit raised
             if self._session_lost and self._commit is None:
                 raise Doubtful("the session with the ledger ended")
-            if len(self._applied) < self._batch_max:
+            if self._snapshots and self._commit is None and not self._applied:
+                self._tell_snapshots()
+            if len(self._applied) < self._batch_max and not self._snapshots:
                 self._apply_inbox(self._batch_max - len(self._applied))
             if self._commit is None and self._applied:
                 self._committing, self._applied = self._applied, []
@@ -255,6 +243,12 @@ class Engine:
                 return
             await self._sleep()
 
+    def _tell_snapshots(self) -> None:
+        asked, self._snapshots = self._snapshots, []
+        events = self._venue.snapshot()
+        for told in asked:
+            told(self.epoch, self.seq, events)
+
     def _lose_session(self) -> None:
         self._session_lost = True
         self._wake.set()
@@ -262,7 +256,7 @@ class Engine:
     async def _sleep(self) -> None:
         """Until a command arrives, a commit ends or an order expires."""
         self._wake.clear()
-        if self._inbox and len(self._applied) < self._batch_max:
+        if self._inbox and len(self._applied) < self._batch_max and not self._snapshots:
             return
         expiry = self._venue.next_expiry()
         timeout = None if expiry is None or self._stopping else max((expiry - self._clock()) / 1e9, 0.001)
@@ -287,6 +281,8 @@ class Engine:
         """Carry out one command in memory. An exception that is no MarketError is our bug and stops the engine."""
         seq = Seq(self._venue.seq + 1)
         at = self._last_at = Nanos(max(self._clock(), self._last_at))
+        if request.refusal is not None:
+            return Outcome(request, request.refusal, None)
         try:
             applied = self._venue.apply(seq, at, request.command)
         except MarketError as refusal:
@@ -307,9 +303,11 @@ class Engine:
     async def _commit_batch(self) -> None:
         """Make the batch durable, then release it. A batch of refusals alone has nothing to commit."""
         entries = [outcome.entry for outcome in self._committing if outcome.entry is not None]
-        if entries:
+        origins = [outcome.request.origin for outcome in self._committing if outcome.request.origin is not None]
+        consumed = {origin.stream: origin.position for origin in origins}  # the last one of each stream
+        if entries or consumed:
             began = self._clock()
-            await self._store.commit(entries)
+            await self._store.commit(entries, consumed)
             if self._metrics is not None:
                 self._metrics.observe_batch(len(entries), (self._clock() - began) / 1e9)
         self._release()
@@ -337,8 +335,10 @@ class Engine:
             log.exception("reply_failed")
 
     def _tell_all(self, told: MarketError, requests: Sequence[Request]) -> None:
+        """Tell those who wait in this process. Commands of a stream are read again: nothing is known of them yet."""
         for request in requests:
-            self._tell(request, told)
+            if request.origin is None:
+                self._tell(request, told)
 
     def _take_inbox(self) -> list[Request]:
         waiting = list(self._inbox)
@@ -417,6 +417,8 @@ class Engine:
                 if outcome.entry is not None:
                     log.error("command_quarantined seq=%d error=%s", outcome.entry.seq, error)
                     await self._store.quarantine(outcome.entry, str(error))
+                if request.origin is not None:  # else it would be read again, for ever
+                    await self._store.commit([], {request.origin.stream: request.origin.position})
                 self._tell(request, Unavailable("the ledger refused the command: it was set aside"))
                 await self._rebuild()
 

@@ -42,7 +42,6 @@ from gateway.rest.api import Access, Call, Doc, Handler, Route, cursor_of, page,
 from gateway.rest.orders import PAGE
 from gateway.schemas import account_object
 from market.commands import Command, Done, OpenAccount, RegisterLoan, ServicingAck
-from market.engine import Answer
 from market.errors import (
     AccountFrozen,
     DuplicateId,
@@ -57,6 +56,7 @@ from market.errors import (
     UnknownLoan,
 )
 from market.ids import AccountId
+from market.port import Answer
 
 ROLL_MAX = timedelta(days=3_660)
 

@@ -46,9 +46,9 @@ from gateway.wire import (
     scaled,
 )
 from market.commands import AmendOrder, CancelAll, CancelOrder, Command, PlaceOrder
-from market.engine import Answer, Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId, LoanId, Nanos
+from market.port import Answer, EnginePort
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ E = TypeVar("E", bound=StrEnum)
 class Api:
     """What the handlers work with. clock: nanoseconds since 1970.  auditing: held by the one audit that may run."""
 
-    engine: Engine
+    engine: EnginePort
     views: Views
     keys: KeyRing
     history: History

@@ -29,7 +29,6 @@ from market.commands import (
     PlaceOrder,
     Unblock,
 )
-from market.engine import Answer
 from market.errors import (
     AccountFrozen,
     BelowMinimum,
@@ -62,6 +61,7 @@ from market.errors import (
 )
 from market.ids import Face, LoanId, OrderId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus
+from market.port import Answer
 
 
 async def place(call: Call) -> web.Response:

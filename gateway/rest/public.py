@@ -13,7 +13,7 @@ from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAG
 from gateway.schemas import fee_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
-from market.engine import Phase
+from market.port import Phase
 from market.venue.rulebook import SHIPPED
 
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from gateway.ws.disconnect import RETRY_S
 from market.commands import CancelAll
-from market.engine import Engine
 from market.errors import Busy, OutcomeUnknown, Unavailable
 from market.ids import AccountId
 from market.orderbook.order import CancelReason
+from market.port import EnginePort
 
 DEAD_MAN_S_MAX: Final = 86_400
 
@@ -26,7 +26,7 @@ class DeadMan:
     def __init__(self) -> None:
         self._timers: dict[AccountId, asyncio.TimerHandle] = {}
 
-    def arm(self, account_id: AccountId, seconds: int, *, actor: str, engine: Engine, spawn: Spawn) -> None:
+    def arm(self, account_id: AccountId, seconds: int, *, actor: str, engine: EnginePort, spawn: Spawn) -> None:
         """Cancel all of the account's orders `seconds` from now, unless armed anew or disarmed before. 0 disarms."""
         if (former := self._timers.pop(account_id, None)) is not None:
             former.cancel()
@@ -39,7 +39,7 @@ class DeadMan:
             self._timers[account_id] = asyncio.get_running_loop().call_later(seconds, fire)
 
 
-async def _cancel_everything(account_id: AccountId, actor: str, engine: Engine) -> None:
+async def _cancel_everything(account_id: AccountId, actor: str, engine: EnginePort) -> None:
     """Try until the engine has done it: a repeat does no harm."""
     command = CancelAll(account_id=account_id, cause=CancelReason.DEAD_MAN)
     while True:

@@ -11,10 +11,10 @@ from typing import Final
 
 from gateway.views import Views
 from market.commands import CancelAll
-from market.engine import ENGINE_ACTOR, Engine
 from market.errors import Busy, OutcomeUnknown, Unavailable
 from market.ids import AccountId
 from market.orderbook.order import CancelReason
+from market.port import ENGINE_ACTOR, EnginePort
 
 RETRY_S: Final = 0.5
 
@@ -48,7 +48,7 @@ class Attachments:
         return (account_id, session) in self._count
 
 
-async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: Engine) -> None:
+async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: EnginePort) -> None:
     """Cancel what was left behind, unless the session is back within its grace. Tries until the engine has done it."""
     await asyncio.sleep(leaving.grace_s)
     command = CancelAll(
@@ -65,7 +65,7 @@ async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: E
             await asyncio.sleep(RETRY_S)
 
 
-async def cancel_orders_of_former_sessions(views: Views, engine: Engine) -> None:
+async def cancel_orders_of_former_sessions(views: Views, engine: EnginePort) -> None:
     """At the start of the service every session of the run before it has ended: so do the orders that asked for it."""
     for account_id, account in list(views.accounts.items()):
         if any(order.cancel_on_disconnect for order in account.open_orders.values()):

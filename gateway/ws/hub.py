@@ -28,8 +28,9 @@ from gateway.ws.feeds import (
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.commands import Mode
-from market.events import CashChanged, ClaimChanged, Event, Executed, LogEntry, MarketChanged, Traded
+from market.events import CashChanged, ClaimChanged, Event, Executed, MarketChanged, Traded
 from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
+from market.port import Committed
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Hub:
         self._forget_batch()
         self._guard(self._restart, seq)
 
-    def on_entry(self, entry: LogEntry) -> None:
+    def on_entry(self, entry: Committed) -> None:
         self._at = entry.at
         self._guard(self._tell, entry)
 
@@ -151,7 +152,7 @@ class Hub:
         except Exception:  # our bug, but the market's data is no part of its money
             log.exception("publish_failed")
 
-    def _tell(self, entry: LogEntry) -> None:
+    def _tell(self, entry: Committed) -> None:
         trades: dict[LoanId, list[Traded]] = {}
         for event in entry.events:
             match event:

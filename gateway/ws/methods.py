@@ -46,9 +46,9 @@ from market.commands import (
     ServicingAck,
     Unblock,
 )
-from market.engine import Answer
 from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
+from market.port import Answer
 
 T = TypeVar("T")
 

@@ -30,9 +30,9 @@ from gateway.ws.frames import Message
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import Outbox, OutboxLimits
-from market.engine import Engine
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId
+from market.port import EnginePort
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class SocketLimits:
 class Gate:
     """What every session works with."""
 
-    engine: Engine
+    engine: EnginePort
     views: Views
     hub: Hub
     keys: KeyRing

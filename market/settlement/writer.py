@@ -11,12 +11,12 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import asyncpg
 
-from market.engine import Doubtful, LeaseLost, NotCommitted
+from market.engine import NOTHING_CONSUMED, Doubtful, LeaseLost, NotCommitted
 from market.errors import InvariantViolation
 from market.events import LogEntry
 from market.ids import Seq
@@ -52,7 +52,12 @@ SESSION = {
     "tcp_keepalives_count": "3",
 }
 BATCH = ", ".join(f"${i}" for i in range(1, 20))
-COMMIT_BATCH = f"SELECT market.commit_batch({BATCH}), market.commit_controls($1, $3, $20, $21)"
+COMMIT_BATCH = (
+    f"SELECT market.commit_batch({BATCH}), market.commit_controls($1, $3, $20, $21), "
+    "market.commit_consumed($1, $3, $22, $23)"
+)
+COMMIT_CONSUMED = "SELECT market.commit_consumed($1, $2, $3, $4)"
+CONSUMED = "SELECT stream, position FROM market.command_stream"
 RAISE_EPOCH = "SELECT epoch, seq, log_head FROM market.raise_epoch($1, $2)"
 QUARANTINE = """
     INSERT INTO market.quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -95,6 +100,7 @@ class PostgresStore:
     ) -> None:
         self.epoch = 0
         self.on_lost: Callable[[], None] = lambda: None
+        self.consumed: Mapping[str, str] = NOTHING_CONSUMED
         self._dsn = dsn
         self._holder = f"{holder or this_process()} {secrets.token_hex(4)}"
         self._wait_s = wait_s
@@ -122,20 +128,21 @@ class PostgresStore:
         with _lost_session_is_doubtful():
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 venue = await recover(connection)
+                self.consumed = dict(await connection.fetch(CONSUMED))
         if venue.seq != self._seq:
             raise LeaseLost(f"the log goes to {venue.seq}, not to {self._seq}: another engine wrote")
         return venue
 
-    async def commit(self, entries: Sequence[LogEntry]) -> None:
-        """Make `entries`, which follow the last ones without a gap, durable together.
+    async def commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str] = NOTHING_CONSUMED) -> None:
+        """Make `entries`, which follow the last ones without a gap, durable together, and with them what was consumed.
 
         A cancellation of the caller does not reach the transaction: it goes on, and `resolve` or `close` meets its end.
         """
-        if not entries:
+        if not entries and not consumed:
             return
         if [entry.seq for entry in entries] != list(range(self._seq + 1, self._seq + len(entries) + 1)):
             raise InvariantViolation(f"a batch from {entries[0].seq} does not follow {self._seq} without a gap")
-        self._running = asyncio.ensure_future(self._commit(entries))
+        self._running = asyncio.ensure_future(self._commit(entries, consumed))
         await asyncio.shield(self._running)
 
     async def resolve(self) -> Seq:
@@ -177,16 +184,21 @@ class PostgresStore:
             except SESSION_LOST:
                 connection.terminate()
 
-    async def _commit(self, entries: Sequence[LogEntry]) -> None:
+    async def _commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str]) -> None:
         try:
             rows = rows_of(entries, epoch=self.epoch, head=self._head)
         except (ValueError, TypeError, OverflowError) as e:
             raise NotCommitted(f"the batch can't be written: {e}", permanent=True) from e
-        next_seq = entries[-1].seq
+        next_seq = entries[-1].seq if entries else self._seq
         connection, statement = self._live(), self._statement
         assert statement is not None
+        read = (list(consumed), list(consumed.values()))
         try:
-            await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *rows.arguments(), *rows.controls())
+            if entries:
+                written = (*rows.arguments(), *rows.controls())
+                await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *written, *read)
+            else:
+                await connection.execute(COMMIT_CONSUMED, self.epoch, next_seq, *read)
         except asyncpg.PostgresError as e:
             raise _meaning_of(e, connection) from e
         except Exception as e:  # whatever it is: the statement may have been sent

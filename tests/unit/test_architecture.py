@@ -14,7 +14,7 @@ CORE = [
     *sorted((ROOT / "market" / "venue").glob("*.py")),
     ROOT / "market" / "settlement" / "journal.py",
 ]
-SHELL = {ROOT / "market" / "engine.py"}
+SHELL = {ROOT / "market" / "engine.py", ROOT / "market" / "port.py"}
 IMPURE = {
     "aiohttp", "asyncio", "asyncpg", "gateway", "http", "logging", "os", "pathlib", "prometheus_client", "random",
     "redis", "secrets", "socket", "subprocess", "sys", "threading", "time", "uuid", "uvloop",

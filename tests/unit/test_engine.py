@@ -1,18 +1,19 @@
 """The single writer: durable before told, told in order, and what it does when the ledger fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from market.commands import AccountKind, Command, ExpireOrders, OpenMarket
-from market.engine import Answer, Doubtful, Engine, LeaseLost, NotCommitted
+from market.engine import NOTHING_CONSUMED, Doubtful, Engine, LeaseLost, NotCommitted
 from market.errors import Busy, InsufficientFunds, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
 from market.orderbook.order import TimeInForce
+from market.port import Answer
 from market.venue.venue import Venue
 from tests.builders import DAY, buy, deposit, open_account, register, sell
 
@@ -32,6 +33,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.epoch = 0
         self.on_lost: Callable[[], None] = lambda: None
+        self.consumed: dict[str, str] = {}
         self.log: list[LogEntry] = []
         self.batches: list[int] = []
         self.gate = asyncio.Event()
@@ -49,11 +51,12 @@ class MemoryStore:
             venue.apply(entry.seq, entry.at, entry.command)
         return venue
 
-    async def commit(self, entries: Sequence[LogEntry]) -> None:
+    async def commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str] = NOTHING_CONSUMED) -> None:
         await self.gate.wait()
         self.fail(entries, False)
-        assert entries[0].seq == len(self.log) + 1
+        assert [entry.seq for entry in entries] == list(range(len(self.log) + 1, len(self.log) + len(entries) + 1))
         self.log += entries
+        self.consumed |= consumed
         self.batches.append(len(entries))
         self.fail(entries, True)
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
-from market.engine import Answer, Engine
+from market.engine import Engine
 from market.errors import MarketError, OutcomeUnknown, Unavailable
+from market.port import Answer
 from market.settlement.writer import PostgresStore
 from tests.integration.faults import load
 from tests.integration.faults.proxy import Cut, Proxy, proxy_to

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from market.engine import Answer, Engine, LeaseLost
+from market.engine import Engine, LeaseLost
 from market.errors import MarketError
+from market.port import Answer
 from market.settlement.writer import PostgresStore
 from tests.integration.faults import load
 from tests.integration.faults.campaign import prepare

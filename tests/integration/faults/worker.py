@@ -13,14 +13,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from market.commands import OrderAck
-from market.engine import Answer, Engine
+from market.engine import NOTHING_CONSUMED, Engine
 from market.errors import MarketError
 from market.events import Event, Executed, LogEntry, Traded
 from market.ids import Seq
+from market.port import Answer
 from market.settlement.writer import PostgresStore
 from tests.integration.faults import load
 
@@ -65,11 +66,11 @@ class _Counted:
 class MortalStore(PostgresStore):
     suspensions: Suspensions | None = None
 
-    async def commit(self, entries: Sequence[LogEntry]) -> None:
+    async def commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str] = NOTHING_CONSUMED) -> None:
         if self.suspensions is None:
-            await super().commit(entries)
+            await super().commit(entries, consumed)
         else:
-            await self.suspensions.drive(super().commit(entries))
+            await self.suspensions.drive(super().commit(entries, consumed))
 
 
 class Teller:
