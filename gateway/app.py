@@ -9,6 +9,7 @@ import asyncpg
 from aiohttp import web
 
 from gateway.auth import KeyRing
+from gateway.board import CommittedBoard
 from gateway.config import Settings
 from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
@@ -57,13 +58,16 @@ def build_gateway(
     views = Views()
     history = StreamHistory(pool)
     hub = Hub(views=views, history=history, clock=clock, metrics=metrics)
+    board = CommittedBoard(views)
     engine.listen(views)
+    engine.listen(board)
     engine.listen(hub)
     rates = Rates(_rate_limits(settings))
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     api = Api(
         engine=engine,
         views=views,
+        board=board,
         keys=keys,
         history=history,
         pool=pool,
@@ -95,8 +99,11 @@ def build_gateway(
     async def end_former_sessions(_: web.Application) -> None:
         await cancel_orders_of_former_sessions(views, engine)
 
+    async def fill_board(_: web.Application) -> None:
+        await board.settle()
+
     # The engine has told the state by then, and nobody trades yet.
-    app.on_startup.extend([remember_trades, end_former_sessions])
+    app.on_startup.extend([remember_trades, fill_board, end_former_sessions])
     return Gateway(app=app, views=views, hub=hub, rates=rates)
 
 

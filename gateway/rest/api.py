@@ -19,6 +19,7 @@ import asyncpg
 from aiohttp import web
 
 from gateway.auth import KeyRing, Principal
+from gateway.board import CommittedBoard
 from gateway.errors import (
     AuthRequired,
     MethodNotAllowed,
@@ -79,6 +80,7 @@ class Api:
 
     engine: EnginePort
     views: Views
+    board: CommittedBoard
     keys: KeyRing
     history: History
     pool: "asyncpg.Pool[asyncpg.Record]"

@@ -1,0 +1,257 @@
+"""The board of committed offers: the words in which it is asked for, and the figures that are entered on it.
+
+A loan's yield takes tens of microseconds to find, so what changed is only noted when it is heard and entered when
+somebody looks, a few loans at a time: a day on which a hundred thousand yields move holds nobody up.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from gateway.requests import Request
+from gateway.schemas import remaining_months
+from gateway.views import PAR, LoanView, Views
+from gateway.wire import exact_decimal, scaled
+from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
+from market.events import Event, MarketChanged
+from market.ids import LoanId, Seq
+from market.orderbook.board import Board, Entry, Facet, Figure, Key, Wanted
+from market.port import Committed
+
+PPM = 1_000_000
+SETTLED_AT_ONCE = 50  # loans entered before others get their turn: some milliseconds at most
+STEPS_AT_ONCE = 2_000  # entries searched likewise
+
+PLACES = {
+    Figure.YTM: 6,
+    Figure.PRICE: 2,
+    Figure.DISCOUNT: 2,
+    Figure.REMAINING_MONTHS: 0,
+    Figure.RATE: 6,
+    Figure.AVAILABLE: 2,
+}
+FIGURES = {figure.name.lower(): figure for figure in Figure}
+ALL_STATUSES = "all"
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _text_list(value: object) -> list[str]:
+    """Read a comma-separated text, or a list of texts."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be one or several words")
+    return texts
+
+
+def _words(kind: type[E]) -> Callable[[object], frozenset[str]]:
+    def read(value: object) -> frozenset[str]:
+        texts = _text_list(value)
+        if not set(texts) <= set(kind):
+            raise ValueError(f"must be of {', '.join(kind)}")
+        return frozenset(texts)
+
+    return read
+
+
+def _statuses(value: object) -> frozenset[str]:
+    return frozenset(LoanStatus) if value in (ALL_STATUSES, [ALL_STATUSES]) else _words(LoanStatus)(value)
+
+
+def _flag(value: object) -> bool:
+    if value not in (True, False, "true", "false") or isinstance(value, int) is not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value in (True, "true")
+
+
+def _units(places: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = exact_decimal(value)
+        units = None if number is None else scaled(number, places)
+        if units is None:
+            raise ValueError(f"must be a decimal with at most {places} places")
+        return units
+
+    return read
+
+
+def _sort(value: object) -> str:
+    if not isinstance(value, str) or value.removeprefix("-") not in FIGURES:
+        raise ValueError(f"must be of {', '.join(FIGURES)}, with - before it for descending")
+    return value
+
+
+def _list_of(words: Collection[str] | None) -> WithJsonSchema:
+    items: dict[str, Any] = {"type": "string"} if words is None else {"type": "string", "enum": sorted(words)}
+    about = "one or several: a list, or a text with commas"
+    return WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": items, "minItems": 1}, {"type": "string"}], "description": about}
+    )
+
+
+def _bound_of(places: int) -> WithJsonSchema:
+    text = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"}
+    return WithJsonSchema({"anyOf": [text, {"type": "number"}], "description": f"at most {places} places"})
+
+
+Grades = Annotated[frozenset[str], PlainValidator(lambda value: frozenset(_text_list(value))), _list_of(None)]
+Statuses = Annotated[frozenset[str], PlainValidator(_statuses), _list_of([*LoanStatus, ALL_STATUSES])]
+ClaimTypes = Annotated[frozenset[str], PlainValidator(_words(ClaimType)), _list_of(ClaimType)]
+Guarantees = Annotated[frozenset[str], PlainValidator(_words(GuaranteeKind)), _list_of(GuaranteeKind)]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+Millionths = Annotated[int, PlainValidator(_units(6)), _bound_of(6)]
+Hundredths = Annotated[int, PlainValidator(_units(2)), _bound_of(2)]
+Whole = Annotated[int, PlainValidator(_units(0)), _bound_of(0)]
+SortedBy = Annotated[
+    str,
+    PlainValidator(_sort),
+    WithJsonSchema({"type": "string", "enum": [sign + name for name in FIGURES for sign in ("", "-")]}),
+]
+
+
+class BoardWish(Request):
+    """Which loans of the board, in which order: the same words in a query and on the socket.
+
+    Figures are of the best offer (`ytm`, `price`, `discount`, `available`) and of the loan; a loan that lacks one lies
+    in no bounds of it.  status: live loans if not given, `all` for all.
+    """
+
+    q: str | None = None
+    grade: Grades | None = None
+    status: Statuses | None = None
+    claim_type: ClaimTypes | None = None
+    guarantee: Guarantees | None = None
+    originator: str | None = None
+    currency: str | None = None
+    never_late: Flag | None = None
+    min_ytm: Millionths | None = None
+    max_ytm: Millionths | None = None
+    min_price: Hundredths | None = None
+    max_price: Hundredths | None = None
+    min_discount: Hundredths | None = None
+    max_discount: Hundredths | None = None
+    min_remaining_months: Whole | None = None
+    max_remaining_months: Whole | None = None
+    min_rate: Millionths | None = None
+    max_rate: Millionths | None = None
+    min_available: Hundredths | None = None
+    max_available: Hundredths | None = None
+    sort: SortedBy | None = None
+
+    def to_wanted(self) -> Wanted:
+        statuses = frozenset(LIVE_STATUSES) if self.status is None else self.status
+        chosen: Mapping[Facet, frozenset[str] | None] = {
+            Facet.STATUS: None if statuses >= frozenset(LoanStatus) else statuses,
+            Facet.CURRENCY: None if self.currency is None else frozenset({self.currency}),
+            Facet.ORIGINATOR: None if self.originator is None else frozenset({self.originator}),
+            Facet.GRADE: self.grade,
+            Facet.CLAIM_TYPE: self.claim_type,
+            Facet.GUARANTEE: self.guarantee,
+            Facet.NEVER_LATE: None if self.never_late is None else frozenset({_flag_word(self.never_late)}),
+        }
+        bounds = [
+            (figure, getattr(self, f"min_{name}"), getattr(self, f"max_{name}")) for name, figure in FIGURES.items()
+        ]
+        return Wanted(
+            words=tuple((facet, words) for facet, words in chosen.items() if words is not None),
+            bounds=tuple((figure, low, high) for figure, low, high in bounds if (low, high) != (None, None)),
+            text=(self.q or "").casefold(),
+            sort=None if self.sort is None else FIGURES[self.sort.removeprefix("-")],
+            descending=self.sort is not None and self.sort.startswith("-"),
+        )
+
+
+WISHES = frozenset(BoardWish.model_fields)  # the words by which the board is asked for
+
+
+class CommittedBoard:
+    """The board as committed; an engine listener, to be registered behind the views."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._board = Board()
+        self._dirty: dict[LoanId, None] = {}
+        self._all_dirty = False
+        self._settling = asyncio.Lock()
+        self._heard: list[Callable[[LoanId], None]] = []
+
+    def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
+        self._board = Board()
+        self._dirty = dict.fromkeys(self._views.loans)
+
+    def on_entry(self, entry: Committed) -> None:
+        if any(isinstance(event, MarketChanged) for event in entry.events):
+            self._all_dirty = True  # the business date may have moved, and every yield with it
+
+    def on_batch_end(self) -> None:
+        if self._all_dirty:
+            self._all_dirty = False
+            self._dirty = dict.fromkeys(self._views.loans)
+            return
+        views = self._views
+        self._dirty |= dict.fromkeys(loan.loan_id for loan, _ in views.book_deltas)
+        self._dirty |= dict.fromkeys(loan.loan_id for loan in views.restated)
+
+    async def settle(self) -> list[LoanId]:
+        """Enter what changed up to now, giving way to others; return the loans."""
+        async with self._settling:
+            changed = list(self._dirty)
+            for i, loan_id in enumerate(changed, 1):
+                self._dirty.pop(loan_id, None)
+                if (loan := self._views.loans.get(loan_id)) is not None:
+                    self._board.put(entry_of(loan))
+                if i % SETTLED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        return changed
+
+    def get(self, loan_id: LoanId) -> Entry | None:
+        return self._board.get(loan_id)
+
+    async def page(self, wanted: Wanted, *, after: Key | None = None, limit: int) -> tuple[list[LoanId], Key | None]:
+        """Return the first `limit` loans behind `after`, and the key behind which there are more, None for the end."""
+        await self.settle()
+        found: list[Key] = []
+        more: Key | None = after
+        while True:
+            # One more than asked for, so that a page that happens to end with the last loan says so.
+            part, more = self._board.search(wanted, after=more, limit=limit + 1 - len(found), steps=STEPS_AT_ONCE)
+            found += part
+            if more is None or len(found) > limit:
+                break
+            await asyncio.sleep(0)
+        return [LoanId(key[2]) for key in found[:limit]], found[limit - 1] if len(found) > limit else None
+
+
+def entry_of(loan: LoanView) -> Entry:
+    """Return what the board shows of a loan now."""
+    state, terms, ask = loan.state, loan.state.terms, loan.best_ask
+    ytm = None if ask is None else loan.ytm_at(ask[0])
+    said = (terms.loan_id, terms.originator, terms.purpose, terms.region, terms.grade, terms.borrower_ref)
+    return Entry(
+        loan_id=terms.loan_id,
+        figures=(
+            None if ytm is None else round(ytm * PPM),
+            None if ask is None else ask[0],
+            None if ask is None else PAR - ask[0],
+            remaining_months(loan),
+            terms.annual_rate_ppm,
+            None if ask is None else ask[1],
+        ),
+        words=(
+            state.status,
+            terms.currency,
+            terms.originator,
+            terms.grade,
+            terms.claim_type,
+            terms.guarantee.kind,
+            _flag_word(terms.never_late),
+        ),
+        text="\n".join(said).casefold(),
+    )
+
+
+def _flag_word(flag: bool) -> str:
+    return "true" if flag else "false"
