@@ -11,6 +11,8 @@ from aiohttp import web
 from gateway.auth import KeyRing
 from gateway.board import CommittedBoard
 from gateway.config import Settings
+from gateway.facade.calls import add_facade
+from gateway.facade.routes import ROUTES as FACADE
 from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
 from gateway.rates import RateLimits, Rates
@@ -89,6 +91,7 @@ def build_gateway(
         rates=rates,
     )
     add_websocket(app, gate, echo=settings.ws_echo)
+    add_facade(app, api, gate, FACADE)
     app[METRICS] = metrics
     app.router.add_get("/metrics", get_metrics)
 

@@ -153,6 +153,10 @@ class KeyRing:
             raise AuthInvalidSignature("the signature does not match", field="sig")
         return principal
 
+    def of_key(self, key: str | None, peer: str | None) -> Principal:
+        """Return whom a key stands for. That the caller holds its secret is still to be proved."""
+        return self._principal(key, peer)
+
     def new_token(self, principal: Principal) -> tuple[str, Nanos]:
         """Return a token that stands for `principal` on a socket, and when it ends."""
         return self._tokens.new(principal, now=self._clock())

@@ -195,6 +195,52 @@ class History:
     async def trades_of_loan(self, loan_id: LoanId, *, span: Span, below: int, limit: int) -> list[StoredTrade]:
         return await self._trades("loan_id = $1", loan_id, span, below, limit)
 
+    async def trades_of_loan_after(self, loan_id: LoanId, *, since: Nanos, limit: int) -> list[StoredTrade]:
+        """Return the loan's first `limit` trades behind a time, oldest first, and all that were at the last one's time.
+
+        So the last one's time is where the next page begins.
+        """
+        records = await self._pool.fetch(
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
+            "(SELECT at FROM market.trade WHERE loan_id = $1 AND at > $2 ORDER BY trade_id OFFSET $3 LIMIT 1), $4) "
+            "ORDER BY trade_id",
+            loan_id,
+            since,
+            limit - 1,
+            NEVER,
+        )
+        return [_stored_trade(record) for record in records]
+
+    async def trades_of_orders(self, account_id: AccountId, order_ids: Sequence[OrderId]) -> list[StoredTrade]:
+        """Return the trades that some of the account's orders made, oldest first."""
+        records = await self._pool.fetch(
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade "
+            "WHERE (buyer = $1 AND buy_order_id = ANY($2)) OR (seller = $1 AND sell_order_id = ANY($2)) "
+            "ORDER BY trade_id",
+            account_id,
+            order_ids,
+        )
+        return [_stored_trade(record) for record in records]
+
+    async def trades_by_id(self, account_id: AccountId, trade_ids: Sequence[TradeId]) -> list[StoredTrade]:
+        """Return those of the trades that are the account's, oldest first."""
+        records = await self._pool.fetch(
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade "
+            "WHERE trade_id = ANY($2) AND (buyer = $1 OR seller = $1) ORDER BY trade_id",
+            account_id,
+            trade_ids,
+        )
+        return [_stored_trade(record) for record in records]
+
+    async def orders_by_id(self, account_id: AccountId, order_ids: Sequence[OrderId]) -> list[StoredOrder]:
+        """Return those of the orders that are the account's, newest first."""
+        records = await self._pool.fetch(
+            f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id = ANY($2) ORDER BY order_id DESC",
+            account_id,
+            order_ids,
+        )
+        return [_stored_order(record) for record in records]
+
     async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
         """Return the trades since a time, at most the last `limit` of all, oldest first."""
         records = await self._pool.fetch(

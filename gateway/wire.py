@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from market.errors import InvalidArguments
-from market.ids import Nanos, OrderId
+from market.ids import Nanos, OrderId, TradeId
 
 PLAIN_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 TIME = re.compile(r"([0-9-]{10})[Tt]([0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ORDER_ID = re.compile(r"O-([1-9][0-9]{0,17})")
+TRADE_ID = re.compile(r"T-([1-9][0-9]{0,17})")
 EARLIEST, LATEST = date(1900, 1, 1), date(2199, 12, 31)  # dates that are taken; their nanoseconds fit 64 bits
 LONGEST_NUMBER = 400  # characters of one JSON number: int() is quadratic in them
 LARGEST = 2**53  # the largest count of minor units that is taken, so that sums stay far from 64 bits
@@ -227,6 +228,12 @@ def parse_order_id(text: str) -> OrderId | None:
     """Return the order that `text` names, None if no order could have that name."""
     match = ORDER_ID.fullmatch(text)
     return OrderId(int(match[1])) if match else None
+
+
+def parse_trade_id(text: str) -> TradeId | None:
+    """Return the trade that `text` names, None if no trade could have that name."""
+    match = TRADE_ID.fullmatch(text)
+    return TradeId(int(match[1])) if match else None
 
 
 def dump_json(value: object) -> bytes:

@@ -93,12 +93,12 @@ async def place_batch(call: Call) -> web.Response:
     asked = [command_or_refusal(partial(command_of, body)) for body in call.parsed(RestBatch).orders]
     rows = [
         error_row(told) if isinstance(told, MarketError) else await _placed(call, command, told)
-        for command, told in zip(asked, await _submitted_together(call, asked), strict=True)
+        for command, told in zip(asked, await submitted_together(call, asked), strict=True)
     ]
     return reply({"orders": rows})
 
 
-async def _submitted_together(call: Call, asked: Sequence[Command | MarketError]) -> list[Told]:
+async def submitted_together(call: Call, asked: Sequence[Command | MarketError]) -> list[Told]:
     future: asyncio.Future[list[Told]] = asyncio.get_running_loop().create_future()
 
     def done(answers: list[Told]) -> None:

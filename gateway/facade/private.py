@@ -1,0 +1,398 @@
+"""Private calls of the façade: socket tokens, balances, orders and trades of one's own.
+
+Orders are written in the façade's words and read as the venue's own requests, so that every check is the same.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from gateway.auth import TOKEN_LIFE
+from gateway.facade.calls import FacadeCall, FacadeRoute
+from gateway.facade.public import loan_of, time_of
+from gateway.facade.rows import Row, balance_row, description, order_row, own_trade_row, userref_of
+from gateway.facade.words import error_texts
+from gateway.history import NEVER, Span, StoredOrder, StoredTrade
+from gateway.rates import Bucket
+from gateway.requests import AmendParams, CancelAllParams, RestOrder, Scope, client_order_id
+from gateway.rest.api import Query
+from gateway.rest.orders import submitted_together
+from gateway.together import TOGETHER_MAX, Told, command_or_refusal
+from gateway.wire import (
+    SECOND,
+    order_id_text,
+    parse_order_id,
+    parse_trade_id,
+    printable,
+    time_text,
+    trade_id_text,
+)
+from gateway.ws.dead_man import DEAD_MAN_S_MAX
+from market.commands import CancelAll, CancelOrder, CheckOrder, Command, CountAck, OrderAck, OrderPriced
+from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder
+from market.events import OrderState
+from market.ids import ClientOrderId, LoanId, Nanos, OrderId
+from market.orderbook.order import FINAL_STATUSES, OrderType
+from market.port import Answer
+
+PAGE: Final = 50
+OFFSET_MAX: Final = 10_000
+BATCH_MAX: Final = TOGETHER_MAX
+ORDER_FIELDS: Final = frozenset(
+    {
+        *("pair", "type", "ordertype", "volume", "displayvol", "price", "oflags", "timeinforce", "starttm"),
+        *("expiretm", "deadline", "stptype", "cl_ord_id", "userref", "validate"),
+    }
+)
+FLAGS: Final = frozenset({"post", "fciq"})  # fees are in currency anyway
+SAME_WORDS: Final = {"type": "side", "volume": "order_qty", "displayvol": "display_qty", "price": "limit_price"}
+
+
+# Credentials and balances
+
+
+async def get_token(call: FacadeCall) -> Row:
+    token, _ = call.api.keys.new_token(call.principal)
+    return {"token": token, "expires": TOKEN_LIFE // SECOND}
+
+
+async def get_balance(call: FacadeCall) -> Row:
+    return {name: row["balance"] for name, row in (await get_balances(call)).items()}
+
+
+async def get_balances(call: FacadeCall) -> Row:
+    """Cash by currency and claims by loan, with what open orders hold of them."""
+    account = call.account
+    cash = {currency: balance_row(balance) for currency, balance in sorted(account.cash.items())}
+    return cash | {loan_id: balance_row(claim) for loan_id, claim in sorted(account.claims.items())}
+
+
+# Orders
+
+
+async def add_order(call: FacadeCall) -> Row:
+    order = order_of(call, call.query)
+    command = command_of(call, order)
+    answer = await call.submit(command)
+    return placed(call, order, answer)
+
+
+async def add_orders(call: FacadeCall) -> Row:
+    """Several orders of one pair. One that is refused does not keep the others out."""
+    asked = call.body.get("orders")
+    if not isinstance(asked, list) or not 0 < len(asked) <= BATCH_MAX or not all(isinstance(e, dict) for e in asked):
+        raise InvalidArguments(f"orders: from 1 to {BATCH_MAX} orders", field="orders")
+    orders: list[RestOrder | None] = [None] * len(asked)
+
+    def make(i: int, fields: Mapping[str, Any]) -> Command:
+        common = {name: call.query.text(name) for name in ("pair", "deadline", "validate")}
+        pairs = [(name, value) for name, value in ({**common, **fields}).items() if value is not None]
+        if any(isinstance(value, dict | list) for _, value in pairs):
+            raise InvalidArguments("orders: plain values only", field="orders")
+        texts = [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in pairs]
+        order = orders[i] = order_of(call, Query(texts, ORDER_FIELDS))
+        return command_of(call, order)
+
+    commands = [command_or_refusal(partial(make, i, fields)) for i, fields in enumerate(asked)]
+    told = await submitted_together(call, commands)
+    return {"orders": [_placed_or_refused(call, order, each) for order, each in zip(orders, told, strict=True)]}
+
+
+def order_of(call: FacadeCall, query: Query) -> RestOrder:
+    """Return the order that the façade's words say, in the venue's. Raises InvalidArguments and UnknownLoan."""
+    ordertype = query.text("ordertype")
+    if ordertype not in (OrderType.LIMIT, OrderType.MARKET):
+        raise InvalidArguments("ordertype: must be limit or market", field="ordertype")
+    if query.text("starttm") not in (None, "0"):
+        raise InvalidArguments("starttm: orders start at once", field="starttm")
+    said: dict[str, Any] = {ours: query.text(theirs) for theirs, ours in SAME_WORDS.items()}
+    expires_at = _expiry(call.now, query.text("expiretm"))
+    if (life := query.text("timeinforce")) is not None:
+        said["time_in_force"] = life.lower()
+    if expires_at is not None:
+        said |= {"expire_time": time_text(expires_at), "time_in_force": "gtd"}
+    if (stp := query.text("stptype")) is not None:
+        said["stp_type"] = stp.replace("-", "_")
+    said |= {name: query.text(name) for name in ("cl_ord_id", "deadline")}
+    if (userref := query.text("userref")) is not None:
+        if userref_of(userref) is None:
+            raise InvalidArguments("userref: must be a whole number", field="userref")
+        said["tag"] = userref
+    flags = set((query.text("oflags") or "").split(",")) - {""}
+    if unknown := flags - FLAGS:
+        raise InvalidArguments(f"oflags: there is no {printable(min(unknown))} here", field="oflags")
+    said |= {"post_only": "post" in flags, "order_type": ordertype, "loan_id": _loan_id(call, query.text("pair"))}
+    validate = (query.text("validate") or "false").lower()
+    if validate not in ("true", "false", "1", "0"):
+        raise InvalidArguments("validate: must be true or false", field="validate")
+    if ordertype == OrderType.MARKET:
+        said["limit_price"] = None
+    said = {name: value for name, value in said.items() if value is not None}
+    return RestOrder.parse(said | {"validate": validate in ("true", "1")})
+
+
+def _loan_id(call: FacadeCall, symbol: str | None) -> str:
+    if not symbol:
+        raise InvalidArguments("pair: which one?", field="pair")
+    return loan_of(call, symbol).loan_id
+
+
+def _expiry(now: int, text: str | None) -> Nanos | None:
+    """Return when an order ends: at a second since 1970, or so many seconds from now if it begins with +."""
+    if text in (None, "0"):
+        return None
+    digits = text.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
+        raise InvalidArguments("expiretm: must be a time in seconds", field="expiretm")
+    return Nanos(int(digits) * SECOND + (now if text.startswith("+") else 0))
+
+
+def command_of(call: FacadeCall, order: RestOrder) -> Command:
+    command = order.to_command(call.principal.account_id, LoanId(order.loan_id), now=call.now)
+    return CheckOrder(order=command) if order.check_only else command
+
+
+def placed(call: FacadeCall, order: RestOrder, answer: Answer) -> Row:
+    result = answer.result
+    symbol = call.api.views.loan(LoanId(order.loan_id)).symbol
+    words = description(order.side, order.order_qty, symbol, order.order_type, order.limit_price)
+    row: Row = {"descr": {"order": words}}
+    if isinstance(result, OrderPriced):
+        return row
+    if not isinstance(result, OrderAck):
+        raise InvariantViolation(f"an order was answered with {result}")
+    return row | {"txid": [order_id_text(result.order_id)], "cl_ord_id": order.cl_ord_id}
+
+
+def _placed_or_refused(call: FacadeCall, order: RestOrder | None, told: Told) -> Row:
+    if isinstance(told, MarketError) or order is None:
+        return {"error": error_texts(told if isinstance(told, MarketError) else InvalidArguments())[0]}
+    return placed(call, order, told)
+
+
+async def amend_order(call: FacadeCall) -> Row:
+    """Change an open order in place. Its id stays; what amended it is told as `amend_id`."""
+    said = {name: call.query.text(name) for name in ("order_qty", "limit_price", "deadline")}
+    params = AmendParams.parse({name: value for name, value in said.items() if value is not None})
+    order_id, cl_ord_id = _named_order(call)
+    command = params.to_command(call.principal.account_id, order_id=order_id, client_order_id=cl_ord_id)
+    answer = await call.submit(command)
+    if not isinstance(answer.result, OrderAck):
+        raise InvariantViolation(f"an amend was answered with {answer.result}")
+    return {"amend_id": f"A-{answer.seq}", "order_id": order_id_text(answer.result.order_id)}
+
+
+async def cancel_order(call: FacadeCall) -> Row:
+    """Cancel one order by its id or client id, or all that bear a `userref`."""
+    txid = call.query.text("txid")
+    if userref_of(txid) is not None:
+        return await _cancel_all(call, CancelAllParams(tag=txid))
+    order_id, cl_ord_id = _named_order(call)
+    await call.submit(CancelOrder(account_id=call.principal.account_id, order_id=order_id, client_order_id=cl_ord_id))
+    return {"count": 1}
+
+
+async def cancel_orders(call: FacadeCall) -> Row:
+    """Cancel up to 50 orders by id or client id; `count` says how many were open."""
+    account_id, commands = call.principal.account_id, list[Command | MarketError]()
+    named = [*_texts(call, "orders"), *_texts(call, "cl_ord_ids")]
+    if not 0 < len(named) <= BATCH_MAX:
+        raise InvalidArguments(f"orders: from 1 to {BATCH_MAX} orders", field="orders")
+    for text in _texts(call, "orders"):
+        commands.append(CancelOrder(account_id=account_id, order_id=_order_id(text)))
+    for text in _texts(call, "cl_ord_ids"):
+        commands.append(CancelOrder(account_id=account_id, client_order_id=client_order_id(text)))
+    told = await submitted_together(call, commands)
+    return {"count": sum(not isinstance(each, MarketError) for each in told)}
+
+
+async def cancel_all(call: FacadeCall) -> Row:
+    return await _cancel_all(call, CancelAllParams())
+
+
+async def _cancel_all(call: FacadeCall, params: CancelAllParams) -> Row:
+    command: CancelAll = params.to_command(call.principal.account_id, None)
+    answer = await call.submit(command)
+    if not isinstance(answer.result, CountAck):
+        raise InvariantViolation(f"cancel-all was answered with {answer.result}")
+    return {"count": answer.result.count}
+
+
+async def cancel_all_after(call: FacadeCall) -> Row:
+    """Arm the account's dead man's switch: the same one as on the socket. 0 disarms it."""
+    seconds, gate, now = call.query.integer("timeout", default=-1, low=0, high=DEAD_MAN_S_MAX), call.gate, call.now
+    if seconds < 0:
+        raise InvalidArguments("timeout: how many seconds?", field="timeout")
+    who = call.principal
+    gate.dead_man.arm(who.account_id, seconds, actor=who.key, engine=gate.engine, spawn=gate.hub.spawn)
+    ends = time_text(now + seconds * SECOND) if seconds else "0"
+    return {"currentTime": time_text(now), "triggerTime": ends}
+
+
+async def get_open_orders(call: FacadeCall) -> Row:
+    """Every open order of the account, newest first."""
+    orders = reversed(call.account.open_orders.values())
+    rows = {order_id_text(order.order_id): order for order in orders if _is_wanted(call, order)}
+    trades = await _trades_of(call, [order.order_id for order in rows.values()])
+    return {"open": {name: order_row(order, trades=trades.get(order.order_id)) for name, order in rows.items()}}
+
+
+async def get_closed_orders(call: FacadeCall) -> Row:
+    """A page of ended orders, newest first: those created between `start` and `end`, behind the first `ofs` of them."""
+    offset = call.query.integer("ofs", default=0, low=0, high=OFFSET_MAX)
+    found = await call.api.history.orders(
+        call.principal.account_id, statuses=FINAL_STATUSES, span=_span(call), below=NEVER, limit=offset + PAGE
+    )
+    return {"closed": await _order_rows(call, [each for each in found[offset:] if _is_wanted(call, each.state)])}
+
+
+async def get_orders(call: FacadeCall) -> Row:
+    """Those of the named orders that the account has; up to 50."""
+    names = call.words("txid")
+    if len(names) > PAGE:
+        raise InvalidArguments(f"txid: at most {PAGE}", field="txid")
+    numbers = [number for name in names if (number := parse_order_id(name)) is not None]
+    history, account_id = call.api.history, call.principal.account_id
+    found = await history.orders_by_id(account_id, numbers)
+    if not names and (cl_ord_id := call.query.text("cl_ord_id")) is not None:
+        found = [await history.order_of_client(account_id, client_order_id(cl_ord_id))]
+    return await _order_rows(call, found)
+
+
+async def get_trades_history(call: FacadeCall) -> Row:
+    """A page of own trades, newest first: those between `start` and `end`, behind the first `ofs` of them."""
+    offset = call.query.integer("ofs", default=0, low=0, high=OFFSET_MAX)
+    found = await call.api.history.trades_of_account(
+        call.principal.account_id, span=_span(call), below=NEVER, limit=offset + PAGE
+    )
+    return {"trades": _own_trades(call, found[offset:])}
+
+
+async def get_own_trades(call: FacadeCall) -> Row:
+    """Those of the named trades that the account has; up to 50."""
+    names = call.words("txid")
+    if len(names) > PAGE:
+        raise InvalidArguments(f"txid: at most {PAGE}", field="txid")
+    numbers = [number for name in names if (number := parse_trade_id(name)) is not None]
+    return _own_trades(call, await call.api.history.trades_by_id(call.principal.account_id, numbers))
+
+
+def _own_trades(call: FacadeCall, found: Iterable[StoredTrade]) -> Row:
+    account_id = call.principal.account_id
+    return {trade_id_text(each.trade.trade_id): own_trade_row(each.trade, account_id, each.at) for each in found}
+
+
+async def _order_rows(call: FacadeCall, found: Sequence[StoredOrder]) -> Row:
+    trades = await _trades_of(call, [each.state.order_id for each in found])
+    return {
+        order_id_text(each.state.order_id): order_row(
+            each.state, updated_at=each.updated_at, trades=trades.get(each.state.order_id)
+        )
+        for each in found
+    }
+
+
+async def _trades_of(call: FacadeCall, order_ids: Sequence[OrderId]) -> dict[OrderId, list[str]]:
+    """Return the trades' ids of each order, if `trades` asks for them."""
+    if not call.flag("trades"):
+        return {}
+    rows: dict[OrderId, list[str]] = {order_id: [] for order_id in order_ids}
+    for each in await call.api.history.trades_of_orders(call.principal.account_id, order_ids):
+        for order_id in (each.trade.buy_order_id, each.trade.sell_order_id):
+            if order_id in rows:
+                rows[order_id].append(trade_id_text(each.trade.trade_id))
+    return rows
+
+
+def _is_wanted(call: FacadeCall, order: OrderState) -> bool:
+    userref, cl_ord_id = call.query.text("userref"), call.query.text("cl_ord_id")
+    return userref in (None, order.tag) and cl_ord_id in (None, order.client_order_id)
+
+
+def _span(call: FacadeCall) -> Span:
+    start, end, everything = time_of(call, "start"), time_of(call, "end"), Span()
+    return Span(
+        since=everything.since if start is None else start,
+        until=everything.until if end is None else end,
+    )
+
+
+def _named_order(call: FacadeCall) -> tuple[OrderId | None, ClientOrderId | None]:
+    """Return the order's number or its client's id, whichever is given."""
+    txid, cl_ord_id = call.query.text("txid"), call.query.text("cl_ord_id")
+    if (txid is None) == (cl_ord_id is None):
+        raise InvalidArguments("txid or cl_ord_id: exactly one of the two", field="txid")
+    if txid is not None:
+        return _order_id(txid), None
+    return None, client_order_id(cl_ord_id or "")
+
+
+def _order_id(text: str) -> OrderId:
+    order_id = parse_order_id(text)
+    if order_id is None:
+        raise UnknownOrder(f"no order {printable(text)}")
+    return order_id
+
+
+def _texts(call: FacadeCall, name: str) -> list[str]:
+    value = call.body.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidArguments(f"{name}: must be a list of ids", field=name)
+    return value
+
+
+def _batch_cost(call: FacadeCall) -> int:
+    return sum(len(value) for value in call.body.values() if isinstance(value, list)) or 1
+
+
+_LISTED = frozenset({"trades", "userref", "cl_ord_id"})
+ROUTES = (
+    FacadeRoute("GetWebSocketsToken", get_token, scope=Scope.READ, bucket=Bucket.QUERIES),
+    FacadeRoute("Balance", get_balance, scope=Scope.READ, bucket=Bucket.QUERIES),
+    FacadeRoute("BalanceEx", get_balances, scope=Scope.READ, bucket=Bucket.QUERIES),
+    FacadeRoute("OpenOrders", get_open_orders, _LISTED, scope=Scope.READ, bucket=Bucket.QUERIES),
+    FacadeRoute(
+        "ClosedOrders",
+        get_closed_orders,
+        _LISTED | {"start", "end", "ofs"},
+        scope=Scope.READ,
+        bucket=Bucket.QUERIES,
+    ),
+    FacadeRoute("QueryOrders", get_orders, frozenset({"txid", "cl_ord_id", "trades"}), Scope.READ, Bucket.QUERIES),
+    FacadeRoute(
+        "TradesHistory", get_trades_history, frozenset({"start", "end", "ofs"}), scope=Scope.READ, bucket=Bucket.QUERIES
+    ),
+    FacadeRoute("QueryTrades", get_own_trades, frozenset({"txid"}), scope=Scope.READ, bucket=Bucket.QUERIES),
+    FacadeRoute("AddOrder", add_order, ORDER_FIELDS, scope=Scope.TRADE, bucket=Bucket.ORDERS),
+    FacadeRoute(
+        "AddOrderBatch",
+        add_orders,
+        frozenset({"pair", "deadline", "validate"}),
+        scope=Scope.TRADE,
+        bucket=Bucket.ORDERS,
+        lists=frozenset({"orders"}),
+        cost=_batch_cost,
+    ),
+    FacadeRoute(
+        "AmendOrder",
+        amend_order,
+        frozenset({"txid", "cl_ord_id", "order_qty", "limit_price", "deadline"}),
+        scope=Scope.TRADE,
+        bucket=Bucket.AMENDS,
+    ),
+    FacadeRoute(
+        "CancelOrder", cancel_order, frozenset({"txid", "cl_ord_id"}), scope=Scope.TRADE, bucket=Bucket.CANCELS
+    ),
+    FacadeRoute(
+        "CancelOrderBatch",
+        cancel_orders,
+        scope=Scope.TRADE,
+        bucket=Bucket.CANCELS,
+        lists=frozenset({"orders", "cl_ord_ids"}),
+        cost=_batch_cost,
+    ),
+    FacadeRoute("CancelAll", cancel_all, scope=Scope.TRADE, bucket=Bucket.CANCELS, cost=lambda _: 0),
+    FacadeRoute(
+        "CancelAllOrdersAfter", cancel_all_after, frozenset({"timeout"}), scope=Scope.TRADE, bucket=Bucket.CANCELS
+    ),
+)

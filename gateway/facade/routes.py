@@ -1,0 +1,5 @@
+"""Every call of the façade, with who may make it. A test looks at each."""
+
+from gateway.facade import private, public
+
+ROUTES = (*public.ROUTES, *private.ROUTES)
