@@ -373,6 +373,22 @@ class PublicTrade(BaseModel):
     timestamp: Moment
 
 
+class CandleRow(BaseModel):
+    """What was traded within `interval` minutes.  timestamp: of the last trade in it."""
+
+    symbol: str
+    open: Money
+    high: Money
+    low: Money
+    close: Money
+    trades: Count
+    volume: Money
+    vwap: Money
+    interval: Count
+    interval_begin: Moment
+    timestamp: Moment
+
+
 class Quote(BaseModel):
     """price: the average of the fills.  total: what a buyer pays or a seller gets.
 

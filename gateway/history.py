@@ -3,12 +3,14 @@
 Pages go by a key that never changes, so that nothing is shown twice or skipped while the market moves on.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import asyncpg
 
+from gateway.candles import MINUTE, Candle, read_candles
 from market.commands import AmendOrder, CancelOrder
 from market.errors import MarketError, OrderClosed, UnknownOrder
 from market.events import ExecutionRow, OrderState, Serviced, Traded
@@ -35,6 +37,7 @@ STATEMENT = """
 """
 NEVER = 1 << 62  # a key, or a time, above all others
 MESSAGES_PER_READ = 500
+CHARTS_AT_ONCE = 2  # a long candle adds up many trades, and anybody may ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class History:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
+        self._charting = asyncio.Semaphore(CHARTS_AT_ONCE)
 
     async def order(self, account_id: AccountId, order_id: OrderId) -> StoredOrder:
         """Raises UnknownOrder, also for another account's order."""
@@ -241,6 +245,17 @@ class History:
         )
         return [_stored_order(record) for record in records]
 
+    async def candles(self, loan_id: LoanId, *, interval: int, span: Span, below: int, limit: int) -> list[Candle]:
+        """Return candles with a number < `below`, newest first; those at the ends of the span may be cut by it.
+
+        interval: minutes.  after_seq of the span has no meaning here.
+        """
+        until = span.until if below == NEVER else min(span.until, below * interval * MINUTE)
+        async with self._charting:
+            return await read_candles(
+                self._pool, loan_id, interval=interval, since=max(span.since, 0), until=until, limit=limit
+            )
+
     async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
         """Return the trades since a time, at most the last `limit` of all, oldest first."""
         records = await self._pool.fetch(
@@ -251,12 +266,14 @@ class History:
         )
         return [_stored_trade(record) for record in records]
 
-    async def trades_between(self, *, after: TradeId, until_seq: Seq) -> list[StoredTrade]:
-        """Return the trades behind `after` that commands up to `until_seq` made, oldest first."""
+    async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> list[StoredTrade]:
+        """Return the trades behind `behind` of the commands after < seq <= until, oldest first."""
         records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE trade_id > $1 AND seq <= $2 ORDER BY trade_id",
+            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE trade_id > $1 AND seq > $2 AND seq <= $3 "
+            "ORDER BY trade_id",
+            behind,
             after,
-            until_seq,
+            until,
         )
         return [_stored_trade(record) for record in records]
 

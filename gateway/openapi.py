@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gateway.answers import Problem
 from gateway.auth import rest_signature
+from gateway.candles import Interval
 from gateway.errors import (
     ANSWERS,
     AuthInvalidKey,
@@ -99,6 +100,7 @@ QUERY: dict[str, tuple[str, Json]] = {
         {"type": "string", "enum": ["claim", "date"], "default": "claim"},
     ),
     "depth": ("levels of each side", {"type": "string", "enum": ["10", "25", "100", "500"], "default": "10"}),
+    "interval": ("minutes", {"type": "string", "enum": list(Interval), "default": "1"}),
     "side": ("", {"type": "string", "enum": sorted(Side)}),
     "qty": ("original face", DECIMAL),
     "price": ("price it at this clean price", DECIMAL),

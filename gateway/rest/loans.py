@@ -5,8 +5,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.answers import Book, Loan, Page, Payment, PublicTrade, Quote, ScheduleRow
+from gateway.answers import Book, CandleRow, Loan, Page, Payment, PublicTrade, Quote, ScheduleRow
 from gateway.board import WISHES, BoardWish
+from gateway.candles import Interval, candle_row
 from gateway.history import NEVER
 from gateway.quote import Asked, quote
 from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
@@ -77,6 +78,19 @@ async def trades(call: Call) -> web.Response:
     found = await call.api.history.trades_of_loan(loan.loan_id, span=call.query.span(), below=below, limit=limit)
     items: list[dict[str, Any]] = [trade_row(each.trade, each.at) for each in found]
     return page(items, cursor_of(found[-1].trade.trade_id) if len(found) == limit else None)
+
+
+async def candles(call: Call) -> web.Response:
+    """Newest first; of an interval that `since` or `until` cuts, only the trades in between count."""
+    loan, query, limit = _loan(call), call.query, call.query.limit()
+    intervals = query.words("interval", Interval) or {Interval("1")}
+    if len(intervals) != 1:
+        raise InvalidArguments(f"interval: one of {', '.join(Interval)}", field="interval")
+    interval = int(next(iter(intervals)))
+    [below] = query.cursor(int) or [NEVER]
+    found = await call.api.history.candles(loan.loan_id, interval=interval, span=query.span(), below=below, limit=limit)
+    items = [candle_row(loan.symbol, each, interval) for each in found]
+    return page(items, cursor_of(found[-1].number) if len(found) == limit else None)
 
 
 async def what_if(call: Call) -> web.Response:
@@ -157,5 +171,13 @@ ROUTES = (
         trades,
         PAGE | (SPAN - {"loan_id"}),
         doc=Doc(summary="Public trades, newest first", answers={200: Page[PublicTrade]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/candles",
+        Access.PUBLIC,
+        candles,
+        PAGE | {"interval", "since", "until"},
+        doc=Doc(summary="What was traded by interval of time, newest first", answers={200: Page[CandleRow]}),
     ),
 )

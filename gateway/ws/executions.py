@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.candles import Candle
 from gateway.history import StoredTrade
 from gateway.schemas import execution_row
 from gateway.views import Views
@@ -15,7 +16,7 @@ from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.errors import InvariantViolation
 from market.events import Executed, ExecutionRow, OrderState
-from market.ids import AccountId, Nanos, Seq, TradeId
+from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
 from market.orderbook.order import ExecType, OrderStatus
 
 CHANNEL = "executions"
@@ -42,8 +43,11 @@ class History(Protocol):
     async def last_fills(self, account_id: AccountId, *, until: int, limit: int) -> Sequence[CommittedExecution]:
         """Return the last messages of trades with sequence <= until, in order, at most `limit` of them."""
 
-    async def trades_between(self, *, after: TradeId, until_seq: Seq) -> Sequence[StoredTrade]:
-        """Return the trades behind `after` that commands up to `until_seq` made, oldest first."""
+    async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> Sequence[StoredTrade]:
+        """Return the trades behind `behind` of the commands after < seq <= until, oldest first."""
+
+    async def latest_candles(self, loan_id: LoanId, *, interval: int, limit: int) -> Sequence[Candle]:
+        """Return the last candles of a loan, newest first. interval: minutes."""
 
 
 class ExecutionsFeed:

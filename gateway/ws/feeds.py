@@ -1,27 +1,31 @@
 """The streams that a socket can subscribe to: what each one says first, what it says next, who reads it.
 
-A feed renders a message once for all its readers. Book, best prices, ticker, instrument and balances are states: a slow
-reader gets them merged (outbox.py). Trades are not: each reaches every reader or the reader is cut off.
+A feed renders a message once for all its readers. Book, best prices, ticker, candles, instrument and balances are
+states: a slow reader gets them merged (outbox.py). Trades are not: each reaches every reader or the reader is cut off.
 Left out: executions, which are numbered and replayed per account (executions.py).
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
+from gateway.candles import Candle, candle_of, candle_row
 from gateway.schemas import loan_object
 from gateway.views import LoanView, Views
 from gateway.wire import time_text
+from gateway.ws.executions import History
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from gateway.ws.rows import Row, balance_rows, best_row, level_rows, status_row, ticker_row, trade_row
 from market.events import Traded
-from market.ids import AccountId, Face, LoanId, Nanos, PriceBp
+from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, TradeId
 from market.orderbook.depth import Depth, DepthDelta
 
 INSTRUMENTS_PER_MESSAGE = 100
+CANDLES_KEPT = 120  # and told in a snapshot; older ones are a matter for REST
 
-Key = tuple[str, str, int]  # channel, loan or account ("" for all), depth (0 where there is none)
+Key = tuple[str, str, int]  # channel, loan or account ("" for all), depth or interval (0 where there is none)
 
 
 def push(channel: str, kind: str, rows: Sequence[Row]) -> Message:
@@ -40,6 +44,9 @@ class Feed:
     def __init__(self, key: str, depth: int = 0) -> None:
         self.key: Key = (self.channel, key, depth)
         self.readers: dict[Outbox, None] = {}
+
+    async def prepare(self, history: History) -> None:
+        """Read what a snapshot needs and memory does not have. Call it before `snapshots`."""
 
     def snapshots(self) -> Iterator[Message]:
         """Yield what a new reader is told first. Read it and register the reader without an await in between."""
@@ -186,6 +193,76 @@ class TickerFeed(LoanFeed):
         told, self._told = self._told, row
         if any(value != told.get(key) for key, value in row.items() if key != "timestamp") and self.readers:
             self.publish(push(self.channel, "update", [row]))
+
+
+class CandleFeed(LoanFeed):
+    """Candles of one interval: the latest from the database, then each that a batch of trades changed."""
+
+    channel = "ohlc"
+
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int], interval: int) -> None:
+        super().__init__(views, loan_id, clock, interval)
+        self._interval = interval
+        self._candles: dict[int, Candle] | None = None  # by number, oldest first; None until they are read
+        self._early: list[tuple[Traded, Nanos]] | None = None  # heard while they are being read
+        self._reading = asyncio.Lock()
+        self._last = self._told = TradeId(0)  # the last trade that is counted, and that readers know of
+
+    async def prepare(self, history: History) -> None:
+        """Read the candles once. A trade is counted by its number: whether the read saw it or not, it counts once."""
+        async with self._reading:
+            if self._candles is not None:
+                return
+            self._early = []
+            try:
+                found = await history.latest_candles(self._loan_id, interval=self._interval, limit=CANDLES_KEPT)
+                self._candles = {candle.number: candle for candle in reversed(found)}
+                self._told = self._last = max((candle.trade_id for candle in found), default=TradeId(0))
+                for trade, at in self._early:
+                    self._count(trade, at)
+            finally:
+                self._early = None
+
+    def traded(self, trades: Sequence[Traded], at: Nanos) -> None:
+        if self._early is not None:
+            self._early.extend((trade, at) for trade in trades)
+        elif self._candles is not None:
+            for trade in trades:
+                self._count(trade, at)
+
+    def changed(self) -> None:
+        """Tell the candles that were changed since the last time."""
+        rows, self._told = self._rows_since(self._told), self._last
+        if rows and self.readers:
+            self.publish(push(self.channel, "update", rows))
+
+    def rows(self) -> list[Row]:
+        return self._rows_since(-1)
+
+    def base(self) -> TradeId:
+        return self._last
+
+    def merged(self, base: TradeId | None, count: int) -> Message:
+        if base is None:
+            return push(self.channel, "snapshot", [row | {"conflated": count} for row in self.rows()])
+        return push(self.channel, "update", [row | {"conflated": count} for row in self._rows_since(base)])
+
+    def restart(self) -> None:
+        """Committed trades stay committed through a rebuild; those that were missed are told like any other."""
+
+    def _count(self, trade: Traded, at: Nanos) -> None:
+        if self._candles is None or trade.trade_id <= self._last:
+            return
+        self._last = trade.trade_id
+        new = candle_of(trade, at, self._interval)
+        old = self._candles.get(new.number)
+        self._candles[new.number] = new if old is None else old.plus(trade, at)
+        if len(self._candles) > CANDLES_KEPT:
+            del self._candles[next(iter(self._candles))]
+
+    def _rows_since(self, base: int) -> list[Row]:
+        candles = (self._candles or {}).values()
+        return [candle_row(self.loan.symbol, each, self._interval) for each in candles if each.trade_id > base]
 
 
 class InstrumentFeed(StateFeed):

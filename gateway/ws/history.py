@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.history import History
+from gateway.candles import Candle
+from gateway.history import NEVER, History, Span
 from gateway.ws.executions import CommittedExecution
 from market.events import Executed
-from market.ids import AccountId, Nanos, Seq
+from market.ids import AccountId, LoanId, Nanos, Seq
 from market.settlement.codec import load_rows
 
 AFTER: Final = """
@@ -29,6 +30,10 @@ class StreamHistory(History):
         """Return the last messages of trades with sequence <= until, in order, at most `limit` of them."""
         records = await self._pool.fetch(LAST_FILLS, account_id, until, limit)
         return [_execution(account_id, record) for record in reversed(records)]
+
+    async def latest_candles(self, loan_id: LoanId, *, interval: int, limit: int) -> Sequence[Candle]:
+        """Return the last candles of a loan, newest first. interval: minutes."""
+        return await self.candles(loan_id, interval=interval, span=Span(), below=NEVER, limit=limit)
 
 
 def _execution(account_id: AccountId, record: Any) -> CommittedExecution:

@@ -1,15 +1,16 @@
 """From committed entries to sockets: an engine listener that knows every feed and every socket.
 
-Per entry, in order: executions to their owners, then public trades. Per batch, once: books, best prices, tickers,
-instruments, balances. An acknowledgement was queued before its entry is heard of, so on one socket it comes first.
+Per entry, in order: executions to their owners, then public trades. Per batch, once: books, best prices, candles,
+tickers, instruments, balances. An acknowledgement was queued before its entry is heard of, so it comes first.
 Invariant: nothing in here raises into the engine or waits. What goes wrong in showing the market must not stop it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from gateway.candles import INTERVALS
 from gateway.metrics import Metrics
 from gateway.views import Views
 from gateway.ws.executions import ExecutionsFeed, History
@@ -17,6 +18,7 @@ from gateway.ws.feeds import (
     BalancesFeed,
     BestFeed,
     BookFeed,
+    CandleFeed,
     Feed,
     InstrumentFeed,
     Key,
@@ -71,9 +73,11 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._at = Nanos(0)
         self._mode = Mode.OPEN
-        self._last_trade = TradeId(0)  # that was told
+        self._told = Seq(0)  # the last command whose trades were told
+        self._last_trade = TradeId(0)  # of those, if this process told any
         # What this batch touched.
         self._tickers: dict[LoanId, None] = {}
+        self._traded: dict[LoanId, None] = {}
         self._balances: dict[AccountId, set[str]] = {}
         metrics.watch("gateway_sockets", "Open WebSocket connections", lambda: len(self.sessions))
         metrics.watch("gateway_subscriptions", "What all sockets subscribed to", lambda: self.reader_count)
@@ -93,6 +97,9 @@ class Hub:
 
     def trade(self, loan_id: LoanId) -> TradeFeed:
         return self._feed(("trade", loan_id, 0), lambda: TradeFeed(self.views, loan_id))
+
+    def ohlc(self, loan_id: LoanId, interval: int) -> CandleFeed:
+        return self._feed(("ohlc", loan_id, interval), lambda: CandleFeed(self.views, loan_id, self._clock, interval))
 
     def instrument(self, loan_id: LoanId | None) -> InstrumentFeed:
         return self._feed(("instrument", loan_id or "", 0), lambda: InstrumentFeed(self.views, loan_id))
@@ -153,6 +160,7 @@ class Hub:
             log.exception("publish_failed")
 
     def _tell(self, entry: Committed) -> None:
+        self._told = entry.seq
         trades: dict[LoanId, list[Traded]] = {}
         for event in entry.events:
             match event:
@@ -170,11 +178,23 @@ class Hub:
                     self._market_changed()
         for loan_id, traded in trades.items():
             self._tickers[loan_id] = None
+            self._traded[loan_id] = None
             self._tell_trades(loan_id, traded, entry.at)
 
     def _tell_trades(self, loan_id: LoanId, trades: Sequence[Traded], at: Nanos) -> None:
         if isinstance(feed := self._feeds.get(("trade", loan_id, 0)), TradeFeed):
             feed.traded(trades, at)
+        for feed in self._candle_feeds(loan_id):
+            feed.traded(trades, at)
+
+    def _candle_feeds(self, loan_id: LoanId) -> list[CandleFeed]:
+        feeds = (self._feeds.get(("ohlc", loan_id, interval)) for interval in INTERVALS)
+        return [feed for feed in feeds if isinstance(feed, CandleFeed)]
+
+    def _tell_candles(self, loan_ids: Iterable[LoanId]) -> None:
+        for loan_id in loan_ids:
+            for feed in self._candle_feeds(loan_id):
+                feed.changed()
 
     def _tell_batch(self) -> None:
         feeds = self._feeds
@@ -186,6 +206,7 @@ class Hub:
                     feed.step(delta, self._at)
             if isinstance(feed := feeds.get(("bbo", loan.loan_id, 0)), BestFeed):
                 feed.book_changed()
+        self._tell_candles(self._traded)
         self._tell_instruments()
         for loan_id in self._tickers:
             if isinstance(feed := feeds.get(("ticker", loan_id, 0)), TickerFeed):
@@ -221,8 +242,9 @@ class Hub:
 
     def _restart(self, seq: Seq) -> None:
         self.tell_status()
-        if self._last_trade:
-            self.spawn(self._tell_missed_trades(self._last_trade, seq))
+        if self._told:
+            self.spawn(self._tell_missed_trades(self._told, seq))
+        self._told = seq
         for feed in self._feeds.values():
             if isinstance(feed, StateFeed):
                 feed.restart()
@@ -230,12 +252,13 @@ class Hub:
             for reader, position in executions.left_behind().items():
                 self.spawn(self._rejoin(executions, reader, position))
 
-    async def _tell_missed_trades(self, after: TradeId, until_seq: Seq) -> None:
+    async def _tell_missed_trades(self, after: Seq, until: Seq) -> None:
         """Tell trades whose commit was in doubt. None overtakes them: a rebuilt market first takes only cancels."""
-        for missed in await self._history.trades_between(after=after, until_seq=until_seq):
+        for missed in await self._history.trades_between(self._last_trade, after=after, until=until):
             self._last_trade = max(self._last_trade, missed.trade.trade_id)
             self.views.add_past_trades([(missed.at, missed.trade)])
             self._tell_trades(missed.trade.loan_id, [missed.trade], missed.at)
+            self._tell_candles([missed.trade.loan_id])
 
     async def _rejoin(self, executions: ExecutionsFeed, reader: Outbox, position: int) -> None:
         """Send what a rebuild brought to light. A reader that can't be told is cut off: it resumes by its number."""
@@ -247,6 +270,7 @@ class Hub:
 
     def _forget_batch(self) -> None:
         self._tickers.clear()
+        self._traded.clear()
         self._balances.clear()
 
     # Time

@@ -17,20 +17,23 @@ from gateway.ws.session import Request, Session
 from market.errors import InvalidArguments, UnknownLoan
 
 SYMBOLS_MAX = 20_000
-PER_SYMBOL = ("book", "bbo", "ticker", "trade", "instrument")
+PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
 PRIVATE = ("executions", "balances")
-DEFAULT_DEPTH = 10
+DEFAULT_DEPTH, DEFAULT_INTERVAL = 10, 1
 
-Channel = Literal["book", "bbo", "ticker", "trade", "instrument", "status", "heartbeat", "executions", "balances"]
+Channel = Literal[
+    "book", "bbo", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "executions", "balances"
+]
 Symbols = Annotated[list[Name], Field(min_length=1, max_length=SYMBOLS_MAX)]
 
 
 class Choice(Params):
-    """What a subscription is of. symbol: one or many; with `instrument`, none means all."""
+    """What a subscription is of. symbol: one or many; with `instrument`, none means all.  interval: minutes."""
 
     channel: Channel
     symbol: Symbols | Name | None = None
     depth: Literal[10, 25, 100, 500] | None = None
+    interval: Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600] | None = None
     token: str | None = None
 
     @property
@@ -47,6 +50,8 @@ class Choice(Params):
             raise InvalidArguments(f"symbol: {self.channel} needs at least one", field="symbol")
         if self.depth is not None and self.channel != "book":
             raise InvalidArguments(f"depth: {self.channel} has none", field="depth")
+        if self.interval is not None and self.channel != "ohlc":
+            raise InvalidArguments(f"interval: {self.channel} has none", field="interval")
 
 
 class Subscription(Choice):
@@ -83,6 +88,7 @@ async def subscribe(session: Session, request: Request) -> None:
                 session.outbox.send(status_message(gate.views, gate.clock()), excused=True)
         case _:
             for feed, told in _chosen(session, request, choice):
+                await feed.prepare(session.gate.history)
                 session.reply(request, told | {"snapshot": choice.wants_snapshot})
                 await _start(session, feed, snapshot=choice.wants_snapshot)
 
@@ -162,6 +168,8 @@ def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tupl
             told["symbol"] = symbol
         if choice.channel == "book":
             told["depth"] = choice.depth or DEFAULT_DEPTH
+        if choice.channel == "ohlc":
+            told["interval"] = choice.interval or DEFAULT_INTERVAL
         yield feed, told
 
 
@@ -182,5 +190,7 @@ def _feed(session: Session, request: Request, choice: Choice, symbol: str | None
             return hub.ticker(loan_id)
         case "trade":
             return hub.trade(loan_id)
+        case "ohlc":
+            return hub.ohlc(loan_id, choice.interval or DEFAULT_INTERVAL)
         case _:
             return hub.instrument(loan_id)

@@ -12,6 +12,7 @@ from market.commands import AmendOrder, CancelAll, CancelOrder, Command, HaltLoa
 from market.errors import MarketError
 from market.ids import AccountId, Face, LoanId, OrderId, PriceBp
 from tests.builders import buy, deposit, open_account, sell
+from tests.e2e.rest import Market
 from tests.e2e.sockets import BookReader, Json, Socket, connected, order
 from tests.e2e.stack import Stack
 
@@ -141,6 +142,8 @@ async def test_an_unknown_symbol_gets_an_error_and_the_others_are_subscribed(sta
         ({"channel": "book", "symbol": []}, "invalid_arguments", "symbol"),
         ({"channel": "book", "symbol": [L1], "depth": 7}, "invalid_arguments", "depth"),
         ({"channel": "bbo", "symbol": [L1], "depth": 10}, "invalid_arguments", "depth"),
+        ({"channel": "ohlc", "symbol": [L1], "interval": 2}, "invalid_arguments", "interval"),
+        ({"channel": "book", "symbol": [L1], "interval": 1}, "invalid_arguments", "interval"),
         ({"channel": "balances", "symbol": [L1]}, "invalid_arguments", "symbol"),
         ({"channel": "book", "symbol": [L1], "from_seq": 1}, "invalid_arguments", "from_seq"),
         ({"channel": "book", "symbol": [L1], "frob": 1}, "unknown_field", "frob"),
@@ -232,6 +235,26 @@ async def test_trades_of_the_day_come_as_a_snapshot_if_wished(stack: Stack) -> N
         await socket.call("subscribe", channel="trade", symbol=[L1], snapshot=True)
         message = await socket.push("trade", "snapshot")
         assert [row["qty"] for row in message["data"]] == ["1.00", "2.00"]
+
+
+async def test_candles_join_the_database_and_the_live_trades(stack: Stack, market: Market) -> None:
+    await stack.investor("A17")
+    await stack.do(sell("ORIG", 9_800, 500_00), buy("A17", 9_800, 1_00))
+    async with connected(stack.ws_url) as socket:
+        ack = await socket.call("subscribe", channel="ohlc", symbol=[L1], interval=10080)
+        assert ack["result"] == {"channel": "ohlc", "symbol": L1, "interval": 10080, "snapshot": True}
+        [first] = (await socket.push("ohlc", "snapshot"))["data"]
+        await stack.do(sell("ORIG", 9_700, 2_00), buy("A17", 9_700, 2_00))
+        [row] = (await socket.push("ohlc", "update"))["data"]
+        assert " ".join(row) == ("symbol open high low close trades volume vwap interval interval_begin timestamp")
+        assert (first["open"], first["close"], first["trades"], first["volume"]) == ("98.00", "98.00", 1, "1.00")
+        assert (row["open"], row["high"], row["low"], row["close"]) == ("98.00", "98.00", "97.00", "97.00")
+        assert (row["trades"], row["volume"], row["vwap"]) == (2, "3.00", "97.33")
+        asked = await market.anyone.get("/v1/loans/L1/candles?interval=10080")
+        assert asked.body == {"items": [row], "next_cursor": None}
+        assert (await market.anyone.get("/v1/loans/L1/candles?interval=7")).field == "interval"
+        assert (await socket.call("resync", channel="ohlc", symbol=L1, interval=10080))["success"]
+        assert (await socket.push("ohlc", "snapshot"))["data"] == [row]
 
 
 async def test_instruments_are_told_when_terms_or_status_change(stack: Stack) -> None:

@@ -104,6 +104,7 @@ PUBLIC = [
     "/v1/loans",
     "/v1/loans/{loan_id}",
     "/v1/loans/{loan_id}/book",
+    "/v1/loans/{loan_id}/candles",
     "/v1/loans/{loan_id}/schedule",
     "/v1/loans/{loan_id}/payments",
     "/v1/loans/{loan_id}/quote",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.candles import Candle, candle_of
 from gateway.history import StoredTrade
 from gateway.metrics import Metrics
 from gateway.views import Views
@@ -27,6 +28,7 @@ class RememberedHistory:
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
+        self.pause = 0  # turns that a read of candles takes, below 0: it fails
 
     async def executions(
         self, account_id: AccountId, *, after: int, until: int, limit: int
@@ -38,13 +40,29 @@ class RememberedHistory:
         found = [e for e in self._executions(account_id) if e.executed.sequence <= until and e.executed.rows[0].fill]
         return found[-limit:]
 
-    async def trades_between(self, *, after: TradeId, until_seq: Seq) -> Sequence[StoredTrade]:
+    async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> Sequence[StoredTrade]:
         return [
             StoredTrade(event, entry.seq, entry.at)
             for entry in self.entries
             for event in entry.events
-            if isinstance(event, Traded) and event.trade_id > after and entry.seq <= until_seq
+            if isinstance(event, Traded) and event.trade_id > behind and after < entry.seq <= until
         ]
+
+    async def latest_candles(self, loan_id: LoanId, *, interval: int, limit: int) -> Sequence[Candle]:
+        """What the database sees somewhere within the time that the read takes."""
+        if self.pause < 0:
+            raise TimeoutError
+        for _ in range(self.pause // 2):
+            await asyncio.sleep(0)
+        candles: dict[int, Candle] = {}
+        for entry in self.entries:
+            for event in entry.events:
+                if isinstance(event, Traded) and event.loan_id == loan_id:
+                    new = candle_of(event, entry.at, interval)
+                    candles[new.number] = candles[new.number].plus(event, entry.at) if new.number in candles else new
+        for _ in range(self.pause - self.pause // 2):
+            await asyncio.sleep(0)
+        return [candles[number] for number in sorted(candles, reverse=True)][:limit]
 
     def _executions(self, account_id: AccountId) -> list[CommittedExecution]:
         return [
