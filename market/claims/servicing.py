@@ -189,7 +189,8 @@ def _split_of_payment(before: Standing, on: date, amount: Minor) -> tuple[Minor,
         interest, left = interest + take, left - take
         take = min(left, sum(row.principal for row in rows[first:end]))
         principal, left = principal + take, left - take
-    _require(principal + left <= before.outstanding, "amount", f"is more than the {_text(amount - left)} owed")
+    room = before.outstanding - principal
+    _require(left <= room, "amount", f"must be at most {_text(amount - left + room)}, which repays the loan")
     return Minor(interest), Minor(principal + left)
 
 
@@ -319,7 +320,20 @@ def _apply(terms: LoanTerms, schedule: Schedule, interest: Minor, principal: Min
         rows[paid] = _completed(rows[paid])
         paid += 1
     applied = replace(schedule, rows=tuple(rows), paid=paid)
-    return _in_advance(terms, applied, end, principal, on) if principal else applied
+    return _balanced(_in_advance(terms, applied, end, principal, on) if principal else applied)
+
+
+def _balanced(schedule: Schedule) -> Schedule:
+    """Return the schedule with the balance after each open row as what the rows behind it still owe.
+
+    A split may pay principal of later rows while an earlier one still owes interest.
+    """
+    rows, left = list(schedule.rows), 0
+    for i in range(len(rows) - 1, schedule.paid - 1, -1):
+        if rows[i].balance != left:
+            rows[i] = replace(rows[i], balance=Minor(left))
+        left += rows[i].principal
+    return replace(schedule, rows=tuple(rows))
 
 
 def _in_advance(terms: LoanTerms, schedule: Schedule, end: int, principal: Minor, on: date) -> Schedule:

@@ -194,6 +194,22 @@ def test_reschedule_replaces_the_open_rows_and_may_capitalise_interest() -> None
     ]
 
 
+def test_a_row_that_only_owes_interest_shows_the_balance_after_principal_in_advance() -> None:
+    """A split that pays 1,000.00 of principal and no interest: 788.49 of the row, 211.51 in advance."""
+    loan = OneLoan()
+    loan.do("payment", DUE[0], 1_000_00, interest=Minor(0))
+    assert loan.at.outstanding == 9_000_00
+    assert loan.next_row == (1, 100_00, 0, 9_000_00)
+
+
+def test_the_most_that_can_be_paid_is_named_when_more_is() -> None:
+    """The next instalment's period has not begun, so no interest of it is owed, but all principal may come."""
+    loan = OneLoan()
+    loan.do("payment", date(2024, 2, 13), LEVEL)
+    with pytest.raises(InvalidArguments, match=r"at most 9211\.51"):
+        loan.do("payment", date(2024, 2, 13), 9_211_52)
+
+
 def test_two_payments_on_one_day_are_two_parts_of_one_instalment() -> None:
     loan = OneLoan()
     assert money(loan.do("payment", DUE[0], 444_25)) == (100_00, 344_25, 0)
