@@ -1,8 +1,10 @@
 """The long runs behind what the product promises, with counts as arguments.
 
-usage: python -m tests.soak [--operations 1000000] [--commands 100000] [--kills 100] [--awaits 60] [--cuts 200]
+usage: python -m tests.soak [--operations 1000000] [--events 1000000] [--commands 100000]
+                            [--kills 100] [--awaits 60] [--cuts 200]
 
-The book against its plain reference, the whole venue under random commands, and an engine that is killed and cut off.
+The book against its plain reference, all money against exact fractions, the whole venue under random commands, and an
+engine that is killed and cut off.
 The first difference ends it with a message that names seed and step. A count of 0 leaves a run out. The test suite runs
 a short version of each.
 """
@@ -11,13 +13,14 @@ import argparse
 import asyncio
 
 from tests.integration.faults import campaign
-from tests.property import book_vs_reference
+from tests.property import book_vs_reference, exact_world
 from tests.property.test_venue_random_world import COMMANDS, run_world
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=1_000_000, help="of the order book against its reference")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of markets against ones in exact fractions")
     parser.add_argument("--commands", type=int, default=100_000, help="of the venue's random worlds")
     parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
     parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
@@ -26,6 +29,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.operations:
         book_vs_reference.main(["--operations", str(arguments.operations), "--seed", str(arguments.seed)])
+    if arguments.events:
+        exact_world.run_worlds(arguments.seed, arguments.events)
     if arguments.commands:
         worlds = -(-arguments.commands // COMMANDS)  # one world wears out: its loans are repaid, its ids are used up
         seen = [run_world(arguments.seed + i, COMMANDS) for i in range(worlds)]
