@@ -1,7 +1,7 @@
 # The service as an image: locked, hashed dependencies in one stage, nothing but them and the package in the other.
 FROM python:3.13.9-slim-bookworm AS build
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY requirements.lock pyproject.toml hatch_build.py README.md LICENSE ./
 COPY market market
 COPY gateway gateway
 RUN python -m venv /opt/debt-market \

@@ -15,6 +15,7 @@ from gateway.facade.calls import add_facade
 from gateway.facade.routes import ROUTES as FACADE
 from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
+from gateway.page import add_page
 from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.docs import OPENAPI
@@ -92,6 +93,7 @@ def build_gateway(
     )
     add_websocket(app, gate, echo=settings.ws_echo)
     add_facade(app, api, gate, FACADE)
+    add_page(app)
     app[METRICS] = metrics
     app.router.add_get("/metrics", get_metrics)
 

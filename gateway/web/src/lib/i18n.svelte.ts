@@ -1,0 +1,114 @@
+/** Words, numbers and dates in the reader's language. A key that a language lacks fails the build (vite.config.ts). */
+
+import { en } from "../locales/en";
+import { zh } from "../locales/zh";
+import { discountOf } from "./money";
+import { remembered } from "./remembered";
+
+export type Key = keyof typeof en;
+export type Language = "en" | "zh";
+
+const WORDS: Record<Language, Record<Key, string>> = { en, zh };
+const LOCALES: Record<Language, string> = { en: "en-GB", zh: "zh-CN" };
+
+const kept = remembered<Language>("language", navigator.language.startsWith("zh") ? "zh" : "en");
+
+class Words {
+  language = $state<Language>(kept.read());
+
+  choose(language: Language): void {
+    this.language = language;
+    kept.write(language);
+  }
+
+  get locale(): string {
+    return LOCALES[this.language];
+  }
+}
+
+export const words = new Words();
+
+export function t(key: Key, values: Record<string, string | number> = {}): string {
+  return WORDS[words.language][key].replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
+}
+
+/** Say a word of the API, such as a status or a grade of guarantee; what we have no word for is shown as it is. */
+export function say(group: string, word: string | null | undefined): string {
+  if (word === null || word === undefined) return "—";
+  const key = `${group}.${word}`;
+  return key in WORDS[words.language] ? t(key as Key) : word;
+}
+
+const formats = new Map<string, Intl.NumberFormat>();
+
+function numberFormat(places: number, least: number, style: "decimal" | "percent"): Intl.NumberFormat {
+  const name = `${words.locale} ${places} ${least} ${style}`;
+  let format = formats.get(name);
+  if (!format) {
+    format = new Intl.NumberFormat(words.locale, {
+      style,
+      minimumFractionDigits: least,
+      maximumFractionDigits: places,
+    });
+    formats.set(name, format);
+  }
+  return format;
+}
+
+/** Format a decimal string exactly: Intl reads its digits, no float is made of it. */
+export function number(text: string | null | undefined, places = 2, least = places): string {
+  return text === null || text === undefined ? "—" : numberFormat(places, least, "decimal").format(text as `${number}`);
+}
+
+export function whole(value: number): string {
+  return numberFormat(0, 0, "decimal").format(value);
+}
+
+/** A quantity: cents only where there are some. */
+export function quantity(text: string | null | undefined): string {
+  return text?.endsWith(".00") ? number(text, 0) : number(text);
+}
+
+export function money(text: string | null | undefined, currency: string): string {
+  return text === null || text === undefined ? "—" : `${number(text)} ${currency}`;
+}
+
+export function signed(text: string | null | undefined): string {
+  if (text === null || text === undefined) return "—";
+  return text.startsWith("-") || /^0*\.?0*$/.test(text) ? number(text) : `+${number(text)}`;
+}
+
+/** A fraction of the API as percent: `"0.128412"` is 12.84 %. */
+export function percent(fraction: string | null | undefined, places = 2): string {
+  return fraction === null || fraction === undefined
+    ? "—"
+    : numberFormat(places, places, "percent").format(fraction as `${number}`);
+}
+
+export function day(text: string | null | undefined): string {
+  if (!text) return "—";
+  const [year, month, date] = text.slice(0, 10).split("-").map(Number);
+  const at = new Date(Date.UTC(year ?? 0, (month ?? 1) - 1, date ?? 1));
+  return new Intl.DateTimeFormat(words.locale, { dateStyle: "medium", timeZone: "UTC" }).format(at);
+}
+
+export function moment(text: string | null | undefined, { seconds = true } = {}): string {
+  if (!text) return "—";
+  const timeStyle = seconds ? "medium" : "short";
+  return new Intl.DateTimeFormat(words.locale, { dateStyle: "short", timeStyle }).format(new Date(text));
+}
+
+export function clock(at: Date | string): string {
+  return new Intl.DateTimeFormat(words.locale, { timeStyle: "medium" }).format(new Date(at));
+}
+
+export function months(count: number): string {
+  return t(count === 1 ? "unit.month" : "unit.months", { n: whole(count) });
+}
+
+/** A price as what it is off par: "discount 1.25 %" or "premium 0.40 %". */
+export function discountWords(price: string): string {
+  const off = discountOf(price) ?? "0";
+  const size = number(off.replace("-", ""));
+  return t(off.startsWith("-") ? "price.premium" : "price.discount", { n: size });
+}

@@ -1,0 +1,211 @@
+/** The live connection: one socket for the page, subscriptions shared, everything subscribed anew after a loss.
+ *
+ * The server beats once a second; when nothing was heard for `STALE_MS`, what is shown is stale and said to be so, and
+ * after `LOST_MS` the socket is given up. Reconnecting waits longer each time, with chance in it, so that a restarted
+ * service is not met by everybody at once.
+ */
+
+import type { Level } from "./types";
+
+export type Row = Record<string, unknown> & { symbol?: string };
+export type Kind = "snapshot" | "update";
+export type Listener = (row: Row, kind: Kind) => void;
+export type Connection = "connecting" | "online" | "stale" | "offline";
+
+const STALE_MS = 3_500;
+const LOST_MS = 8_000;
+const BACKOFF_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
+const GATHER_MS = 30; // wishes of so long go out together
+
+interface Wish {
+  channel: string;
+  symbol: string | null;
+  depth: number | null;
+  listeners: Set<Listener>;
+}
+
+const nameOf = (channel: string, symbol: string | null): string => `${channel} ${symbol ?? ""}`;
+
+class Socket {
+  state = $state<Connection>("connecting");
+  /** How often we came (back) online: whoever shows what is not pushed reads it again when this changes. */
+  generation = $state(0);
+  lastHeard = $state<Date | null>(null);
+  status = $state.raw<Row | null>(null);
+
+  #socket: WebSocket | null = null;
+  #wishes = new Map<string, Wish>();
+  #wanted = new Set<Wish>();
+  #unwanted = new Set<Wish>();
+  #gathering: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+  #heardAt = 0;
+  #request = 0;
+  #started = false;
+
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#connect();
+    setInterval(() => this.#look(), 500);
+    addEventListener("online", () => this.#reconnectNow());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && this.state === "offline") this.#reconnectNow();
+    });
+  }
+
+  get isFresh(): boolean {
+    return this.state === "online";
+  }
+
+  /** Listen to a stream; returns what ends it. `symbol` null: a stream that has none. */
+  subscribe(channel: string, symbol: string | null, listener: Listener, depth: number | null = null): () => void {
+    const name = nameOf(channel, symbol);
+    let wish = this.#wishes.get(name);
+    if (!wish) {
+      wish = { channel, symbol, depth, listeners: new Set() };
+      this.#wishes.set(name, wish);
+      if (this.#unwanted.has(wish)) this.#unwanted.delete(wish);
+      this.#wanted.add(wish);
+      this.#gather();
+    } else if (wish.listeners.size > 0) {
+      this.#ask("resync", [wish]); // the newcomer needs a snapshot too
+    }
+    wish.listeners.add(listener);
+    const held = wish;
+    return () => {
+      held.listeners.delete(listener);
+      if (held.listeners.size > 0 || this.#wishes.get(name) !== held) return;
+      this.#wishes.delete(name);
+      if (!this.#wanted.delete(held)) {
+        this.#unwanted.add(held);
+        this.#gather();
+      }
+    };
+  }
+
+  /** Ask for a fresh snapshot of a stream that turned out to have a gap. */
+  resync(channel: string, symbol: string): void {
+    const wish = this.#wishes.get(nameOf(channel, symbol));
+    if (wish) this.#ask("resync", [wish]);
+  }
+
+  /** Begin anew, with the session that the browser now has. */
+  restart(): void {
+    this.#socket?.close();
+  }
+
+  #connect(): void {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/ws/v2`);
+    this.#socket = socket;
+    this.#heardAt = Date.now();
+    socket.onopen = () => {
+      this.#send("subscribe", { channel: "status" });
+      this.#send("subscribe", { channel: "heartbeat" });
+      this.#wanted = new Set(this.#wishes.values());
+      this.#unwanted.clear();
+      this.#flush();
+    };
+    socket.onmessage = (event) => this.#hear(String(event.data));
+    socket.onclose = () => {
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      this.state = this.generation === 0 ? "connecting" : "offline";
+      const most = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 8_000;
+      this.#failures += 1;
+      setTimeout(() => !this.#socket && this.#connect(), most * (0.5 + Math.random() / 2));
+    };
+  }
+
+  #reconnectNow(): void {
+    if (!this.#socket) this.#connect();
+  }
+
+  #look(): void {
+    if (!this.#socket || this.#socket.readyState !== WebSocket.OPEN) return;
+    const silence = Date.now() - this.#heardAt;
+    if (silence > LOST_MS) this.#socket.close();
+    else if (silence > STALE_MS && this.state === "online") this.state = "stale";
+  }
+
+  #hear(text: string): void {
+    this.#heardAt = Date.now();
+    const message = JSON.parse(text) as { channel?: string; type?: Kind; data?: Row[]; method?: string };
+    if (this.state !== "online") {
+      const isBack = this.state !== "stale";
+      this.state = "online";
+      this.#failures = 0;
+      if (isBack) this.generation += 1;
+    }
+    if (message.channel === "heartbeat") {
+      this.lastHeard = new Date(this.#heardAt);
+      return;
+    }
+    if (!message.channel || !message.data) return; // an acknowledgement
+    if (message.channel === "status") {
+      this.status = { ...this.status, ...message.data[0] };
+      return;
+    }
+    const whole = this.#wishes.get(nameOf(message.channel, null));
+    for (const row of message.data) {
+      const kind = message.type ?? "update";
+      for (const listener of whole?.listeners ?? []) listener(row, kind);
+      if (row.symbol === undefined) continue;
+      for (const listener of this.#wishes.get(nameOf(message.channel, row.symbol))?.listeners ?? []) listener(row, kind);
+    }
+  }
+
+  #gather(): void {
+    this.#gathering ??= setTimeout(() => this.#flush(), GATHER_MS);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return; // all wishes are told when it opens
+    this.#ask("unsubscribe", this.#unwanted);
+    this.#ask("subscribe", this.#wanted);
+    this.#unwanted.clear();
+    this.#wanted.clear();
+  }
+
+  #ask(method: string, wishes: Iterable<Wish>): void {
+    const groups = new Map<string, Wish[]>();
+    for (const wish of wishes) {
+      const group = `${wish.channel} ${wish.depth ?? ""} ${wish.symbol === null}`;
+      groups.set(group, [...(groups.get(group) ?? []), wish]);
+    }
+    for (const group of groups.values()) {
+      const [{ channel, depth, symbol }] = group as [Wish];
+      const params: Record<string, unknown> = { channel };
+      if (depth !== null) params.depth = depth;
+      if (symbol !== null) params.symbol = group.map((wish) => wish.symbol);
+      if (channel === "trade" && method === "subscribe") params.snapshot = true;
+      this.#send(method, params);
+    }
+  }
+
+  #send(method: string, params: Record<string, unknown>): void {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#request += 1;
+    this.#socket.send(JSON.stringify({ method, params, req_id: this.#request }));
+  }
+}
+
+export const socket = new Socket();
+
+/** One side's levels after a step: quantity 0 removes, what is pushed below `depth` is cut. */
+export function stepped(levels: Level[], changes: Level[], side: "bids" | "asks", depth: number): Level[] {
+  const byPrice = new Map(levels.map((level) => [level.price, level]));
+  for (const change of changes) {
+    if (/^0+(\.0+)?$/.test(change.qty)) byPrice.delete(change.price);
+    else byPrice.set(change.price, change);
+  }
+  const sign = side === "bids" ? -1 : 1;
+  return [...byPrice.values()].sort((a, b) => sign * compareDecimals(a.price, b.price)).slice(0, depth);
+}
+
+function compareDecimals(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0); // both positive with two places
+}
