@@ -109,7 +109,10 @@ async def kill_campaign(server: DatabaseServer, *, kills: int, awaits: int, seed
         died = await killer.kill_once(die_at_await=i)
         assert died, f"await {i} was never reached"
         say(f"await {i}/{awaits}: seq {killer.witness.twin.seq}, {len(killer.told.answers)} answers held")
-    say(f"{kills} kills at random, {awaits} at an await: nothing told is lost, nothing is there by halves, Σ unchanged")
+    lists = killer.witness.lists
+    assert lists, "no servicing was under way"
+    say(f"{kills} kills at random, {awaits} at an await, {lists} servicing lists of {killer.witness.events} events:")
+    say("nothing told is lost, nothing is there by halves, Σ unchanged")
     await server.drop_database(dsn)
 
 
@@ -157,9 +160,7 @@ async def _one_cut(
     for name, answer in await asyncio.gather(*waiting):
         if isinstance(answer, Answer):
             outcomes["answered"] += 1
-            order_id = getattr(answer.result, "order_id", 0)
-            status = getattr(answer.result, "order_status", "done")
-            told.hear(f"A {name} {order_id} {status} 0")
+            told.hear(load.answer_of(name, answer.result))
         elif isinstance(answer, OutcomeUnknown):
             outcomes["unknown"] += 1
         elif isinstance(answer, Unavailable):
@@ -171,13 +172,12 @@ async def _one_cut(
     for k in range(max(i - 30, 0), i):
         name, answer = await _ask(engine, load.order(1_000 + number, k))
         if isinstance(answer, Answer):
-            order_id, status = getattr(answer.result, "order_id", 0), getattr(answer.result, "order_status", "done")
-            duplicate = bool(getattr(answer.result, "duplicate", False))
-            assert not (duplicate and name in told.refused), f"{name} was told not executed, and was"
-            told.hear(f"A {name} {order_id} {status} {int(duplicate)}")
+            line = load.answer_of(name, answer.result)
+            assert not (line.endswith("1") and name in told.refused), f"{name} was told not executed, and was"
+            told.hear(line)
 
 
-async def _ask(engine: Engine, command: load.PlaceOrder | load.Deposit) -> tuple[str, Answer | MarketError]:
+async def _ask(engine: Engine, command: load.LoadCommand) -> tuple[str, Answer | MarketError]:
     try:
         return load.name_of(command), await engine.submit(command, actor="load")
     except MarketError as error:

@@ -45,8 +45,7 @@ async def test_a_takeover_under_load_leaves_one_writer_and_loses_nothing_told(da
         except MarketError:
             return
         answers[name] += 1
-        order_id = getattr(answer.result, "order_id", 0)
-        told.hear(f"A {load.name_of(command)} {order_id} {getattr(answer.result, 'order_status', 'done')} 0")
+        told.hear(load.answer_of(load.name_of(command), answer.result))
 
     async def work(engine: Engine, name: str, seed: int) -> None:
         for i in range(0, 600, 20):

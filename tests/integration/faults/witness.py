@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from market.commands import ServiceLoan
 from market.ids import Nanos, Seq
 from market.settlement.check import check
 from market.settlement.log import decode
 from market.settlement.recovery import recover
 from market.venue.venue import Venue
+from tests.integration.faults import load
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Witness:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.twin = Venue()
+        self.lists = self.events = 0  # of servicing, that are in the database
 
     async def verify(self, told: Told) -> Seq:
         """Raise AssertionError unless the database holds all that was told, conserves all sums, and equals its log."""
@@ -68,14 +71,29 @@ class Witness:
         orders = {row["client_order_id"]: row["order_id"] for row in rows}
         rows = await connection.fetch("SELECT custody_ref FROM market.custody_movement")
         deposits = {row["custody_ref"] for row in rows}
+        serviced = await self._lists_are_whole(connection)
         for name, (order_id, _) in told.answers.items():
-            assert orders.get(name) == order_id or (order_id == 0 and name in deposits), (
+            assert orders.get(name) == order_id or (order_id == 0 and name in deposits | serviced), (
                 f"{name} was acknowledged and is lost"
             )
         rows = await connection.fetch("SELECT trade_id FROM market.trade")
         assert told.trades <= {row["trade_id"] for row in rows}, "a trade was published and is lost"
         rows = await connection.fetch("SELECT account_id, sequence FROM market.execution")
         assert told.messages <= {(row["account_id"], row["sequence"]) for row in rows}, "an execution is lost"
+
+    async def _lists_are_whole(self, connection: asyncpg.Connection) -> set[str]:
+        """Return the names of the servicing lists that are there, each with all of its events and no other."""
+        rows = await connection.fetch("SELECT event_id FROM market.servicing_event")
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row["event_id"].partition(".")[0], set()).add(row["event_id"])
+        for name, event_ids in found.items():
+            seed, i = map(int, name.split("-"))
+            sent = load.order(seed, i)
+            assert isinstance(sent, ServiceLoan)
+            assert event_ids == {event.event_id for event in sent.events}, f"{name} is there by halves"
+        self.lists, self.events = len(found), len(rows)
+        return set(found)
 
     async def _follow_the_log(self, connection: asyncpg.Connection) -> None:
         rows = await connection.fetch(

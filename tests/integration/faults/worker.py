@@ -16,7 +16,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from market.commands import OrderAck
 from market.engine import NOTHING_CONSUMED, Engine
 from market.errors import MarketError
 from market.events import Event, Executed, LogEntry, Traded
@@ -119,10 +118,8 @@ async def _send(engine: Engine, command: Any) -> None:
     def reply(told: Answer | MarketError) -> None:
         if isinstance(told, MarketError):
             _say(f"R {name} {type(told).__name__}")
-        elif isinstance(told.result, OrderAck):
-            _say(f"A {name} {told.result.order_id} {told.result.order_status} {int(told.result.duplicate)}")
         else:
-            _say(f"A {name} 0 done {int(told.result.duplicate)}")  # type: ignore[union-attr]
+            _say(load.answer_of(name, told.result))
         done.set()
 
     done = asyncio.Event()
