@@ -44,6 +44,7 @@ DayText = Annotated[
 OrderIdOut = Annotated[str, Field(pattern=r"^O-[1-9][0-9]*$", examples=["O-1"])]
 TradeIdOut = Annotated[str, Field(pattern=r"^T-[0-9]+$", examples=["T-1048577"])]
 Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Checksum = Annotated[int, Field(ge=0, lt=2**32)]
 
 T = TypeVar("T")
@@ -183,12 +184,20 @@ class BalanceCoefficient(BaseModel):
     coefficient: Factor
 
 
+class TitlesAudit(BaseModel):
+    """links: of all loans.  root: a hash over the last link of every loan's chain of title."""
+
+    links: Count
+    root: Sha256
+
+
 class Audit(BaseModel):
     engine_seq: Count
-    log_head: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    log_head: Sha256
     cash: list[CashAudit]
     loans: LoansAudit
     balance_coefficient: list[BalanceCoefficient]
+    titles: TitlesAudit
 
 
 class Health(BaseModel):
@@ -338,6 +347,33 @@ class Payment(BaseModel):
     loan_status: LoanStatus
     engine_seq: Count
     timestamp: Moment
+
+
+class Assignment(BaseModel):
+    """A link of a loan's chain of title (docs/register.md says how it is hashed). Parties: pseudonyms in this loan.
+
+    assignor: null where the face was issued.
+    """
+
+    loan_id: str
+    n: Count
+    kind: Literal["issuance", "trade"]
+    trade_id: TradeIdOut | None
+    assignor: Sha256 | None
+    assignee: Sha256
+    face: Money
+    effective_between_parties_at: Moment
+    previous_hash: Sha256
+    hash: Sha256
+
+
+class TitleParty(BaseModel):
+    """Who the caller is in a loan's chain: party = sha256(opening, line feed, account id). Whoever is shown the opening
+    can tell."""
+
+    loan_id: str
+    party: Sha256
+    opening: Sha256
 
 
 class PriceLevel(BaseModel):

@@ -27,22 +27,36 @@ ORIGINATORS = """
     SELECT originator, currency, sum(original_principal)::bigint AS lent, sum(issued)::bigint AS transferred
     FROM market.loan GROUP BY originator, currency ORDER BY originator, currency
 """
+TITLES = """
+    SELECT coalesce(sum(n), 0)::bigint AS links,
+           encode(sha256(convert_to(coalesce(string_agg(
+               loan_id || ' ' || encode(hash, 'hex') || E'\\n', '' ORDER BY loan_id COLLATE "C"), ''), 'UTF8')), 'hex')
+           AS root
+    FROM market.loan l CROSS JOIN LATERAL (
+        SELECT n, hash FROM market.assignment a WHERE a.loan_id = l.loan_id ORDER BY n DESC LIMIT 1
+    ) head
+"""
 
 
 async def audit(pool: "asyncpg.Pool[asyncpg.Record]") -> dict[str, Any]:
-    """Return cash against the custodian's, positions against issued face, and transferred against lent principal."""
+    """Return cash against the custodian's, positions against issued face, and transferred against lent principal.
+
+    titles: how many links all chains of title have, and one hash over the last link of each (docs/register.md).
+    """
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         lease = await connection.fetchrow(LEASE)
         cash = await connection.fetch(CASH)
         checked = await connection.fetchval("SELECT count(*) FROM market.loan")
         violations = await connection.fetch(LOANS, VIOLATIONS_MAX)
         originators = await connection.fetch(ORIGINATORS)
+        titles = await connection.fetchrow(TITLES)
     return {
         "engine_seq": lease["seq"],
         "log_head": lease["log_head"],
         "cash": [_cash(row) for row in cash],
         "loans": {"checked": checked, "violations": [_violation(row) for row in violations]},
         "balance_coefficient": [_coefficient(row) for row in originators],
+        "titles": {"links": titles["links"], "root": titles["root"]},
     }
 
 

@@ -1,4 +1,5 @@
-"""The debt-market command: serve, demo, import-loans, service, day-roll, migrate, check, replay, bench.
+"""The debt-market command: serve, demo, import-loans, service, day-roll, migrate, check,
+verify-title, replay, bench.
 
 Each command is a class of settings, so that flags, DEBT_MARKET_* variables, .env and --help come from one place, with a
 `run` that returns the exit code: 0 done, 1 refused with reasons, 2 wrong usage.
@@ -18,7 +19,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import uvloop
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -37,11 +38,13 @@ from gateway.config import DatabaseSettings, EnvSettings, Settings
 from gateway.demo.run import DemoSettings, demo
 from gateway.loanbook import LOAN_ID, Defaults, Format
 from gateway.serve import StartError, database, serve
+from gateway.wire import minor_text
 from market.ids import AccountId
 from market.settlement.check import check
 from market.settlement.embedded import dsn_of_running
 from market.settlement.migrate import MigrationError, migrate
 from market.settlement.replay import ReplayFailed, replay
+from market.settlement.title import BrokenTitle, Link, verify_title
 
 DONE, REFUSED, USAGE = 0, 1, 2
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -317,6 +320,50 @@ class Check(DatabaseCommand):
         return DONE if report.ok else REFUSED
 
 
+class TitlePage(BaseModel):
+    """What is read of a saved page."""
+
+    items: list[Link]
+
+
+class VerifyTitle(BaseModel):
+    """
+    Verify a loan's chain of title from saved pages of /v1/loans/{id}/assignments, without a market (docs/register.md).
+
+    Examples:
+      debt-market verify-title title.json
+      debt-market verify-title page-1.json page-2.json --json
+    """
+
+    files: CliPositionalArg[list[Path]] = Field(description="the pages, in order")
+    as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
+
+    def run(self) -> int:
+        for file in self.files:
+            if not file.is_file():
+                raise UsageError(f"there is no file {file}")
+        try:
+            pages = [TitlePage.model_validate_json(file.read_bytes()) for file in self.files]
+            title = verify_title(link for page in pages for link in page.items)
+        except ValidationError as e:
+            return refused(f"not a page of assignments: {said(e.errors()[0])}", as_json=self.as_json)
+        except BrokenTitle as e:
+            return refused(str(e), as_json=self.as_json)
+        holders = {party: minor_text(face) for party, face in title.holders.items()}
+        answer = {
+            "loan_id": title.loan_id,
+            "links": title.links,
+            "head": title.head,
+            "issued": minor_text(title.issued),
+        }
+        if self.as_json:
+            print_json({**answer, "holders": holders})
+        else:
+            print("\n".join(f"{party} holds {face}" for party, face in holders.items()))
+            print(f"{title.loan_id}: {title.links} links, {answer['issued']} issued, head {title.head}")
+        return DONE
+
+
 class Replay(DatabaseCommand):
     """
     Apply the command log from empty and compare the state with that of the tables.
@@ -386,6 +433,7 @@ class App(BaseSettings):
     day_roll: CliSubCommand[DayRoll] = Field(description="move the business date forward")
     migrate: CliSubCommand[Migrate] = Field(description="bring a database to this version's schema")
     check: CliSubCommand[Check] = Field(description="verify log, balances and positions from the tables")
+    verify_title: CliSubCommand[VerifyTitle] = Field(description="verify a loan's chain of title from saved pages")
     replay: CliSubCommand[Replay] = Field(description="rebuild the state from the log and compare")
     bench: CliSubCommand[Bench] = Field(description="run a benchmark")
 
@@ -428,7 +476,7 @@ def run(arguments: list[str]) -> int:
         command = get_subcommand(CliApp.run(App, cli_args=arguments or ["--help"]))
     except ValidationError as e:
         raise UsageError("; ".join(map(said, e.errors()))) from e
-    assert isinstance(command, Serve | Demo | ImportLoans | Service | DayRoll | DatabaseCommand)
+    assert isinstance(command, Serve | Demo | ImportLoans | Service | DayRoll | VerifyTitle | DatabaseCommand)
     return command.run()
 
 

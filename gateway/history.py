@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from gateway.candles import MINUTE, Candle, read_candles
+from gateway.wire import minor_text, time_text, trade_id_text
 from market.commands import AmendOrder, CancelOrder
 from market.errors import MarketError, OrderClosed, UnknownOrder
 from market.events import ExecutionRow, OrderState, Serviced, Traded
@@ -19,6 +20,7 @@ from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.settlement.codec import load_rows
 from market.settlement.journal import EntryKind, Leg, Unit
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
+from market.settlement.title import FIRST, Link
 
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
@@ -34,6 +36,14 @@ STATEMENT = """
         FROM market.posting p JOIN market.journal_entry e USING (entry_id)
         WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) > ($2, $3) AND e.seq > $4 AND e.at >= $5 AND e.at < $6
     ) legs WHERE $7::text IS NULL OR loan_id = $7 ORDER BY entry_id, leg_no LIMIT $8
+"""
+ASSIGNMENTS = """
+    SELECT a.n, a.kind, a.trade_id,
+           CASE WHEN a.assignor <> 'ISSUE' THEN market.title_party(a.loan_id, a.assignor) END AS assignor,
+           market.title_party(a.loan_id, a.assignee) AS assignee,
+           a.face, a.at, encode(before.hash, 'hex') AS previous_hash, encode(a.hash, 'hex') AS hash
+    FROM market.assignment a LEFT JOIN market.assignment before ON (before.loan_id, before.n) = (a.loan_id, a.n - 1)
+    WHERE a.loan_id = $1 AND a.n > $2 ORDER BY a.n LIMIT $3
 """
 NEVER = 1 << 62  # a key, or a time, above all others
 MESSAGES_PER_READ = 500
@@ -288,6 +298,16 @@ class History:
         )
         return [_stored_servicing(record) for record in records]
 
+    async def assignments_of_loan(self, loan_id: LoanId, *, after: int, limit: int) -> list[Link]:
+        """Return the links of the loan's chain of title behind number `after`, oldest first."""
+        records = await self._pool.fetch(ASSIGNMENTS, loan_id, after, limit)
+        return [_link(loan_id, record) for record in records]
+
+    async def title_opening(self, loan_id: LoanId, account_id: AccountId) -> str:
+        """Return what shows which party of the loan's chain the account is. It is for that account alone."""
+        opening: str = await self._pool.fetchval("SELECT market.title_opening($1, $2)", loan_id, account_id)
+        return opening
+
     async def statement(
         self, account_id: AccountId, *, span: Span, after: tuple[int, int], limit: int
     ) -> list[StoredLeg]:
@@ -329,6 +349,22 @@ def _stored_servicing(record: asyncpg.Record) -> StoredServicing:
     values = dict(record)
     seq, at, place = (values.pop(name) for name in ("seq", "at", "nr"))
     return StoredServicing(serviced(values), Seq(seq), Nanos(at), place)
+
+
+def _link(loan_id: LoanId, record: asyncpg.Record) -> Link:
+    n, kind, trade_id, assignor, assignee, face, at, previous_hash, own_hash = record
+    return Link(
+        loan_id=loan_id,
+        n=n,
+        kind=kind,
+        trade_id=None if trade_id is None else trade_id_text(trade_id),
+        assignor=assignor,
+        assignee=assignee,
+        face=minor_text(face),
+        effective_between_parties_at=time_text(at),
+        previous_hash=previous_hash or FIRST,
+        hash=own_hash,
+    )
 
 
 def _stored_leg(record: asyncpg.Record) -> StoredLeg:

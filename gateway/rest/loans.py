@@ -1,11 +1,23 @@
 """Loans for everybody: the board with its filters, one loan, its schedule, its book, its trades."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
 from aiohttp import web
 
-from gateway.answers import Book, CandleRow, Loan, Page, Payment, PublicTrade, Quote, ScheduleRow
+from gateway.answers import (
+    Assignment,
+    Book,
+    CandleRow,
+    Loan,
+    Page,
+    Payment,
+    PublicTrade,
+    Quote,
+    ScheduleRow,
+    TitleParty,
+)
 from gateway.board import WISHES, BoardWish
 from gateway.candles import Interval, candle_row
 from gateway.history import NEVER
@@ -18,6 +30,7 @@ from gateway.ws.rows import trade_row
 from market.errors import BelowMinimum, InvalidArguments, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, LoanId, PriceBp
 from market.orderbook.order import Side
+from market.settlement.title import party
 
 
 class Depth(StrEnum):
@@ -59,6 +72,20 @@ async def payments(call: Call) -> web.Response:
     found = await call.api.history.servicing_of_loan(loan.loan_id, after=after, limit=limit)
     items = [payment_row(each, loan.state.terms.original_principal) for each in found]
     return page(items, cursor_of(found[-1].place) if len(found) == limit else None)
+
+
+async def assignments(call: Call) -> web.Response:
+    """The chain of title, from the first issue on."""
+    loan, limit = _loan(call), call.query.limit()
+    [after] = call.query.cursor(int) or [0]
+    found = await call.api.history.assignments_of_loan(loan.loan_id, after=after, limit=limit)
+    return page([asdict(link) for link in found], cursor_of(found[-1].n) if len(found) == limit else None)
+
+
+async def title_party(call: Call) -> web.Response:
+    loan, account_id = _loan(call), call.principal.account_id
+    opening = await call.api.history.title_opening(loan.loan_id, account_id)
+    return reply({"loan_id": loan.loan_id, "party": party(opening, account_id), "opening": opening})
 
 
 async def book(call: Call) -> web.Response:
@@ -143,6 +170,21 @@ ROUTES = (
         payments,
         PAGE,
         doc=Doc(summary="What servicers reported, oldest first", answers={200: Page[Payment]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/assignments",
+        Access.PUBLIC,
+        assignments,
+        PAGE,
+        doc=Doc(summary="The chain of title: who assigned what to whom, hash-linked", answers={200: Page[Assignment]}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/{loan_id}/party",
+        Access.READ,
+        title_party,
+        doc=Doc(summary="Who the account is in the loan's chain of title", answers={200: TitleParty}),
     ),
     Route(
         "GET",

@@ -146,6 +146,45 @@ CHECKS = {
             FROM market.journal_entry e JOIN market.posting p USING (entry_id) WHERE e.kind = 'trade'
         ) both_sides GROUP BY reference, account_id, unit, asset, leg HAVING sum(amount) <> 0
     """,
+    "assignments_are_exactly_the_face_postings": """
+        SELECT DISTINCT format('entry %s of %s', entry_id, loan_id) FROM (
+            SELECT a.entry_id, a.loan_id, side.*, a.at, a.kind, a.trade_id::text AS trade
+            FROM market.assignment a CROSS JOIN LATERAL (VALUES (assignor, -face), (assignee, face)) side (party, face)
+            UNION ALL
+            SELECT p.entry_id, p.asset, p.account_id, -p.amount, e.at, e.kind,
+                   CASE e.kind WHEN 'trade' THEN e.reference END
+            FROM market.posting p JOIN market.journal_entry e USING (entry_id) WHERE p.unit = 'face'
+        ) both_sides GROUP BY entry_id, loan_id, party, at, kind, trade HAVING sum(face) <> 0
+    """,
+    "title_hash_chains": r"""
+        WITH parties AS (
+            SELECT loan_id, account_id, encode(sha256(convert_to(
+                encode(sha256(secret || sha256(secret || convert_to(loan_id || E'\n' || account_id, 'UTF8'))), 'hex')
+                || E'\n' || account_id, 'UTF8')), 'hex') AS party
+            FROM (SELECT DISTINCT loan_id, assignee AS account_id FROM market.assignment) took, market.title_secret
+        )
+        SELECT format('link %s of %s does not follow from the one before', n, loan_id) FROM (
+            SELECT a.*, row_number() OVER w AS place, sha256(convert_to(
+                coalesce(encode(lag(hash) OVER w, 'hex'), repeat('0', 64)) || E'
+' || a.loan_id || E'
+' || n
+                || E'
+' || kind || E'
+' || coalesce('T-' || trade_id, '') || E'
+' || coalesce(giver.party, '')
+                || E'
+' || taker.party || E'
+' || trim(to_char(face / 100.0, '999999999999999990.00'))
+                || E'
+' || to_char(timestamp 'epoch' + make_interval(secs => at / 1000000000)
+                                    + make_interval(secs => at % 1000000000 / 1000 / 1000000.0),
+                                    'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'UTF8')) AS right_hash
+            FROM market.assignment a
+                LEFT JOIN parties giver ON (giver.loan_id, giver.account_id) = (a.loan_id, a.assignor)
+                JOIN parties taker ON (taker.loan_id, taker.account_id) = (a.loan_id, a.assignee)
+            WINDOW w AS (PARTITION BY a.loan_id ORDER BY n)
+        ) link WHERE hash <> right_hash OR n <> place
+    """,
     "servicing_has_exactly_its_postings": """
         SELECT format('event %s: %s distributed, its postings make %s', coalesce(s.event_id, p.event_id),
                       coalesce(distributed, 0), coalesce(paid, 0))

@@ -29,6 +29,8 @@ TAMPERED = {
     ],
     "holds_within_balances": ["UPDATE market.orders SET hold = 1000000000 WHERE is_open AND side = 'buy'"],
     "trades_have_exactly_their_postings": ["UPDATE market.trade SET buyer = 'B'"],
+    "assignments_are_exactly_the_face_postings": ["UPDATE market.assignment SET assignee = 'B' WHERE kind = 'trade'"],
+    "title_hash_chains": ["UPDATE market.assignment SET at = at + 1000 WHERE n = 1"],
     "servicing_has_exactly_its_postings": ["UPDATE market.servicing_event SET distributed = distributed - 1"],
     "loans_equal_their_servicing": ["UPDATE market.loan SET outstanding = outstanding - 1 WHERE loan_id = 'L1'"],
     "fenced_ids_have_no_order": ["INSERT INTO market.fenced_id VALUES ('ORIG', 'first', 1)"],
@@ -80,6 +82,32 @@ async def test_any_change_of_a_log_line_breaks_the_chain(ledger: str, change: st
     await execute(ledger, UNGUARDED, f"UPDATE market.command_log SET {change}")
     broken = {found.name for found in (await check(ledger)).checks if not found.ok}
     assert "log_hash_chain" in broken
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE market.assignment SET assignee = 'B' WHERE n = 2",
+        "UPDATE market.assignment SET assignor = 'B' WHERE n = 2",
+        "UPDATE market.assignment SET face = face + 1 WHERE n = 2",
+        "UPDATE market.assignment SET trade_id = 2 WHERE n = 2",
+        "UPDATE market.assignment SET n = n + 1 WHERE n = 2",
+        "UPDATE market.assignment SET hash = sha256(hash) WHERE n = 1",
+        "DELETE FROM market.assignment WHERE n = 1",
+        "UPDATE market.title_secret SET secret = sha256(secret)",
+    ],
+)
+async def test_any_change_of_a_title_breaks_its_chain(ledger: str, change: str) -> None:
+    await execute(ledger, UNGUARDED, change)
+    assert "title_hash_chains" in {found.name for found in (await check(ledger)).checks if not found.ok}
+
+
+async def test_a_title_that_was_rewritten_to_the_end_differs_from_the_journal(ledger: str) -> None:
+    """The chain alone shows only that nothing in it was changed: whether it is the whole truth the postings say."""
+    forged = "DELETE FROM market.assignment WHERE n = 2"
+    await execute(ledger, UNGUARDED, forged)
+    broken = {found.name for found in (await check(ledger)).checks if not found.ok}
+    assert broken == {"assignments_are_exactly_the_face_postings"}
 
 
 async def test_a_rewritten_last_line_is_seen_by_the_lease(ledger: str) -> None:

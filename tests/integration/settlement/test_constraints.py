@@ -38,6 +38,11 @@ def new_event(changes: str) -> str:
     return changed_copy("servicing_event", '{"event_id": "new", "nr": 0, ' + changes + "}")
 
 
+def new_assignment(changes: str) -> str:
+    """Insert another link for the trade that has one: its posting is there."""
+    return changed_copy("assignment", "{" + changes + "}", "kind = 'trade'")
+
+
 # Constraint name -> what it must refuse.
 REFUSED = {
     "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
@@ -107,6 +112,17 @@ REFUSED = {
     "servicing_has_its_entry": new_event('"distributed": 1'),
     "servicing_settles_once": changed_copy("journal_entry", '{"entry_id": 999}', "kind = 'servicing'"),
     "schedule_loan_exists": changed_copy("loan_schedule", '{"loan_id": "L9"}'),
+    "title_secret_is_one_row": "INSERT INTO market.title_secret VALUES (false, sha256('x'))",
+    "title_secret_is_long": "INSERT INTO market.title_secret VALUES (true, 'short')",
+    "entry_assigns_once": new_assignment('"n": 0'),
+    "assignment_kind_known": new_assignment('"kind": "gift", "trade_id": null'),
+    "assignment_names_its_trade": new_assignment('"trade_id": null'),
+    "assignment_face_positive": new_assignment('"assignor": "A", "assignee": "ORIG", "face": -100000'),
+    "assignment_between_two": new_assignment('"assignor": "A"'),
+    "assignment_has_its_posting": new_assignment('"face": 1'),
+    "face_moves_between_two": "INSERT INTO market.posting "
+    "SELECT leg.account_id, entry_id, leg.no, 'face', 'L1', 'claim', leg.face FROM market.journal_entry, "
+    "(VALUES ('A', 90, 1), ('B', 91, 1), ('ORIG', 92, -2)) leg (account_id, no, face) WHERE kind = 'trade'",
     "executions_are_gapless": changed_copy("execution", '{"sequence": 999}'),
     "kill_switch_account_exists": "INSERT INTO market.kill_switch VALUES ('nobody', true, 1)",
     "fenced_id_account_exists": "INSERT INTO market.fenced_id VALUES ('nobody', 'c', 1)",
@@ -171,5 +187,6 @@ async def test_every_rule_of_the_schema_has_a_case_here(database: str) -> None:
         "cash_is_what_memory_says",  # test_writer
         "face_is_what_memory_says",  # test_writer
     }
-    unique = {"trade_settles_once", "client_order_id_used_once", "servicing_settles_once"}  # indices that are rules
+    # Indices that are rules.
+    unique = {"trade_settles_once", "client_order_id_used_once", "servicing_settles_once", "entry_assigns_once"}
     assert {*named, *raised, *refused} == {*REFUSED, *elsewhere} - unique

@@ -8,7 +8,7 @@ from tests.integration.settlement.recording import execute, fetchval, opened, tr
 ENGINE, GATEWAY = "debt_market_engine", "debt_market_gateway"
 HISTORY = [
     *("command_log", "trade", "journal_entry", "posting", "execution", "custody_movement", "servicing_event"),
-    *("quarantine", "fenced_id"),
+    *("quarantine", "fenced_id", "assignment"),
 ]
 STATE = [
     *("lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule", "kill_switch"),
@@ -77,8 +77,10 @@ async def test_keys_belong_to_the_gateway(database: str) -> None:
 @pytest.mark.parametrize("table", HISTORY)
 @pytest.mark.parametrize("statement", ["UPDATE market.{} SET {} = {}", "DELETE FROM market.{}", "TRUNCATE market.{}"])
 async def test_history_is_append_only_for_its_owner_too(database: str, table: str, statement: str) -> None:
-    column = {"execution": "account_id", "posting": "leg", "quarantine": "error", "trade": "loan_id"}.get(table, "seq")
-    column = "reference" if table == "journal_entry" else "custody_ref" if table == "custody_movement" else column
+    column = {
+        **{"execution": "account_id", "posting": "leg", "quarantine": "error", "trade": "loan_id"},
+        **{"journal_entry": "reference", "custody_movement": "custody_ref", "assignment": "n"},
+    }.get(table, "seq")
     with pytest.raises(asyncpg.RestrictViolationError) as refusal:
         await execute(database, statement.format(table, column, column))
     assert refusal.value.constraint_name == "history_is_append_only"

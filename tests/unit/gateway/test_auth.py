@@ -103,6 +103,7 @@ PUBLIC = [
     "/v1/limits",
     "/v1/loans",
     "/v1/loans/{loan_id}",
+    "/v1/loans/{loan_id}/assignments",
     "/v1/loans/{loan_id}/book",
     "/v1/loans/{loan_id}/candles",
     "/v1/loans/{loan_id}/schedule",

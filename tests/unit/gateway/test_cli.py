@@ -52,7 +52,8 @@ def test_wrong_usage_is_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "demo", "import-loans", "service", "day-roll", "migrate", "check", "replay", "bench"]
+    "command",
+    ["serve", "demo", "import-loans", "service", "day-roll", "migrate", "check", "verify-title", "replay", "bench"],
 )
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
