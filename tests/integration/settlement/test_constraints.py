@@ -130,6 +130,8 @@ REFUSED = {
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
     "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'nobody', '', '{read}', '')",
+    "facade_nonce_key_exists": "INSERT INTO market.facade_nonce VALUES ('no key', 1)",
+    "facade_nonce_positive": "INSERT INTO market.facade_nonce VALUES ('no key', 0)",
     "api_key_scopes_known": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'A', '', '{everything}', '')",
 }
