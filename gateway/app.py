@@ -22,6 +22,7 @@ from gateway.rest.docs import OPENAPI
 from gateway.rest.routes import ROUTES
 from gateway.views import Views
 from gateway.wire import dump_json
+from gateway.ws.board import Boards
 from gateway.ws.disconnect import cancel_orders_of_former_sessions
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
@@ -64,6 +65,8 @@ def build_gateway(
     board = CommittedBoard(views)
     engine.listen(views)
     engine.listen(board)
+    boards = Boards(board, views, boards_max=settings.ws_boards_max, metrics=metrics)
+    engine.listen(boards)
     engine.listen(hub)
     rates = Rates(_rate_limits(settings))
     app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -86,6 +89,7 @@ def build_gateway(
         hub=hub,
         keys=keys,
         history=history,
+        boards=boards,
         metrics=metrics,
         clock=clock,
         limits=limits or _socket_limits(settings),

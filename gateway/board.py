@@ -175,8 +175,8 @@ class CommittedBoard:
         self._board = Board()
         self._dirty: dict[LoanId, None] = {}
         self._all_dirty = False
+        self._untold: dict[LoanId, None] = {}  # entered since they were last taken
         self._settling = asyncio.Lock()
-        self._heard: list[Callable[[LoanId], None]] = []
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
         self._board = Board()
@@ -195,17 +195,25 @@ class CommittedBoard:
         self._dirty |= dict.fromkeys(loan.loan_id for loan, _ in views.book_deltas)
         self._dirty |= dict.fromkeys(loan.loan_id for loan in views.restated)
 
-    async def settle(self) -> list[LoanId]:
-        """Enter what changed up to now, giving way to others; return the loans."""
+    async def settle(self) -> None:
+        """Enter what changed up to now, giving way to others."""
         async with self._settling:
-            changed = list(self._dirty)
-            for i, loan_id in enumerate(changed, 1):
+            for i, loan_id in enumerate(list(self._dirty), 1):
                 self._dirty.pop(loan_id, None)
+                self._untold[loan_id] = None
                 if (loan := self._views.loans.get(loan_id)) is not None:
                     self._board.put(entry_of(loan))
                 if i % SETTLED_AT_ONCE == 0:
                     await asyncio.sleep(0)
-        return changed
+
+    def take_untold(self) -> list[LoanId]:
+        """Return the loans that were entered since the last call: for the one who tells of changes."""
+        untold, self._untold = self._untold, {}
+        return list(untold)
+
+    def search(self, wanted: Wanted, *, after: Key | None, limit: int, steps: int) -> tuple[list[Key], Key | None]:
+        """As `Board.search`, over what was entered."""
+        return self._board.search(wanted, after=after, limit=limit, steps=steps)
 
     def get(self, loan_id: LoanId) -> Entry | None:
         return self._board.get(loan_id)

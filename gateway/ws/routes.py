@@ -77,11 +77,13 @@ def _socket(frame_bytes_max: int) -> web.WebSocketResponse:
 
 
 async def _beside(app: web.Application) -> AsyncIterator[None]:
-    task = asyncio.create_task(app[GATE].hub.run(), name="hub")
+    gate = app[GATE]
+    tasks = [asyncio.create_task(gate.hub.run(), name="hub"), asyncio.create_task(gate.boards.run(), name="boards")]
     yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     await app[GATE].hub.stop()
 
 

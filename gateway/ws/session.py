@@ -22,6 +22,7 @@ from gateway.rates import Bucket, Rates
 from gateway.requests import Scope
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
+from gateway.ws.board import Boards
 from gateway.ws.dead_man import DeadMan
 from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of
 from gateway.ws.executions import ExecutionsFeed
@@ -64,6 +65,7 @@ class Gate:
     hub: Hub
     keys: KeyRing
     history: StreamHistory
+    boards: Boards
     metrics: Metrics
     clock: Callable[[], int]
     limits: SocketLimits = field(default_factory=SocketLimits)
@@ -201,6 +203,12 @@ class Session:
         request.paid.append((who.account_id, bucket))
         self.gate.rates.take(who.account_id, bucket, count)
         return who
+
+    def require_room(self, feed: Feed) -> None:
+        """Raises InvalidArguments if the socket may subscribe to no more."""
+        subscribed, most = len(self.feeds), self.gate.limits.subscriptions_max
+        if feed.key not in self.feeds and subscribed >= most:
+            raise InvalidArguments(f"symbol: a socket may have {most} subscriptions", field="symbol")
 
     def log_in(self, who: Principal, name: str | None, grace_s: float | None) -> None:
         """Act for an account from now on. name: of the session that orders belong to."""

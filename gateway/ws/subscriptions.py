@@ -12,6 +12,7 @@ from pydantic import Field
 from gateway.rates import Bucket
 from gateway.requests import Name, Scope
 from gateway.requests import Request as Params
+from gateway.ws.board import CHANNEL, BoardChoice, BoardFeed, BoardSubscription, board_id
 from gateway.ws.feeds import Feed, StateFeed, status_message
 from gateway.ws.session import Request, Session
 from market.errors import InvalidArguments, UnknownLoan
@@ -19,6 +20,7 @@ from market.errors import InvalidArguments, UnknownLoan
 SYMBOLS_MAX = 20_000
 PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
 PRIVATE = ("executions", "balances")
+BOARDS_PER_SOCKET = 10
 DEFAULT_DEPTH, DEFAULT_INTERVAL = 10, 1
 
 Channel = Literal[
@@ -75,6 +77,9 @@ class Subscription(Choice):
 
 
 async def subscribe(session: Session, request: Request) -> None:
+    if request.params.get("channel") == CHANNEL:
+        await _subscribe_board(session, request)
+        return
     choice = Subscription.parse(request.params)
     choice.check()
     match choice.channel:
@@ -88,12 +93,18 @@ async def subscribe(session: Session, request: Request) -> None:
                 session.outbox.send(status_message(gate.views, gate.clock()), excused=True)
         case _:
             for feed, told in _chosen(session, request, choice):
+                session.require_room(feed)
                 await feed.prepare(session.gate.history)
                 session.reply(request, told | {"snapshot": choice.wants_snapshot})
                 await _start(session, feed, snapshot=choice.wants_snapshot)
 
 
 async def unsubscribe(session: Session, request: Request) -> None:
+    if request.params.get("channel") == CHANNEL:
+        board = _board_that_is_read(session, request)
+        session.gate.hub.leave(session.feeds.pop(board.key), session.outbox)
+        session.reply(request, {"channel": CHANNEL, "board": board.id})
+        return
     choice = Choice.parse(request.params)
     choice.check()
     match choice.channel:
@@ -112,6 +123,11 @@ async def unsubscribe(session: Session, request: Request) -> None:
 
 async def resync(session: Session, request: Request) -> None:
     """Send a fresh snapshot of a state that the socket subscribed to."""
+    if request.params.get("channel") == CHANNEL:
+        board = _board_that_is_read(session, request)
+        session.reply(request, {"channel": CHANNEL, "board": board.id})
+        await _start(session, board, snapshot=True)
+        return
     choice = Choice.parse(request.params)
     choice.check()
     if choice.channel not in (*PER_SYMBOL, "balances"):
@@ -122,6 +138,25 @@ async def resync(session: Session, request: Request) -> None:
             await _start(session, feed, snapshot=True)
         else:
             session.refuse(request, InvalidArguments("subscribe first", field="channel"))
+
+
+async def _subscribe_board(session: Session, request: Request) -> None:
+    choice = BoardSubscription.parse(request.params)
+    feed = session.gate.boards.feed(choice.to_wanted(), choice.limit)
+    session.require_room(feed)
+    if feed.key not in session.feeds and sum(key[0] == CHANNEL for key in session.feeds) >= BOARDS_PER_SOCKET:
+        raise InvalidArguments(f"channel: a socket may look at {BOARDS_PER_SOCKET} boards", field="channel")
+    await feed.prepare(session.gate.history)
+    session.reply(request, {"channel": CHANNEL, "board": feed.id, "limit": choice.limit, "snapshot": choice.snapshot})
+    await _start(session, feed, snapshot=choice.snapshot)
+
+
+def _board_that_is_read(session: Session, request: Request) -> BoardFeed:
+    choice = BoardChoice.parse(request.params)
+    feed = session.feeds.get((CHANNEL, board_id(choice.to_wanted(), choice.limit), choice.limit))
+    if not isinstance(feed, BoardFeed):
+        raise InvalidArguments("subscribe first", field="channel")
+    return feed
 
 
 async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:

@@ -143,6 +143,10 @@ async def test_an_unknown_symbol_gets_an_error_and_the_others_are_subscribed(sta
         ({"channel": "book", "symbol": [L1], "depth": 7}, "invalid_arguments", "depth"),
         ({"channel": "bbo", "symbol": [L1], "depth": 10}, "invalid_arguments", "depth"),
         ({"channel": "ohlc", "symbol": [L1], "interval": 2}, "invalid_arguments", "interval"),
+        ({"channel": "board", "sort": "best"}, "invalid_arguments", "sort"),
+        ({"channel": "board", "limit": 501}, "invalid_arguments", "limit"),
+        ({"channel": "board", "min_price": "1.001"}, "invalid_arguments", "min_price"),
+        ({"channel": "board", "symbol": [L1]}, "unknown_field", "symbol"),
         ({"channel": "book", "symbol": [L1], "interval": 1}, "invalid_arguments", "interval"),
         ({"channel": "balances", "symbol": [L1]}, "invalid_arguments", "symbol"),
         ({"channel": "book", "symbol": [L1], "from_seq": 1}, "invalid_arguments", "from_seq"),
@@ -255,6 +259,33 @@ async def test_candles_join_the_database_and_the_live_trades(stack: Stack, marke
         assert (await market.anyone.get("/v1/loans/L1/candles?interval=7")).field == "interval"
         assert (await socket.call("resync", channel="ohlc", symbol=L1, interval=10080))["success"]
         assert (await socket.push("ohlc", "snapshot"))["data"] == [row]
+
+
+async def test_the_board_is_pushed_as_it_is_shown(stack: Stack, market: Market) -> None:
+    await stack.do(sell("ORIG", 9_800, 500_00))
+    wish = {"max_price": "99.00", "sort": "-ytm", "limit": 5}
+    async with connected(stack.ws_url) as socket:
+        ack = (await socket.call("subscribe", channel="board", **wish))["result"]
+        assert (ack["channel"], ack["limit"], ack["snapshot"]) == ("board", 5, True)
+        snapshot = await socket.push("board", "snapshot")
+        shown = (await market.anyone.get("/v1/loans?max_price=99.00&sort=-ytm&limit=5")).body["items"]
+        assert (snapshot["data"], snapshot["board"]) == (shown, ack["board"])
+        await stack.do(sell("ORIG", 9_700, 100_00, loan_id="L2"))
+        [entered] = (await socket.push("board", "update"))["data"]
+        assert entered == (await market.anyone.get("/v1/loans/L2")).body
+        await stack.do(CancelAll(account_id=AccountId("ORIG"), loan_id=LoanId("L1")))
+        gone = {"symbol": "L1/USD", "loan_id": "L1", "removed": True}
+        assert (await socket.push("board", "update"))["data"] == [gone]
+        assert (await socket.call("resync", channel="board", **wish))["success"]
+        assert (await socket.push("board", "snapshot"))["data"] == [entered]
+        assert (await socket.call("unsubscribe", channel="board", **wish))["success"]
+        assert (await socket.call("unsubscribe", channel="board", **wish))["error_detail"]["field"] == "channel"
+
+
+async def test_a_socket_looks_at_ten_boards(stack: Stack) -> None:
+    async with connected(stack.ws_url) as socket:
+        told = [await socket.call("subscribe", channel="board", q=str(n % 11)) for n in range(12)]
+        assert [each["success"] for each in told] == [True] * 10 + [False, True]
 
 
 async def test_instruments_are_told_when_terms_or_status_change(stack: Stack) -> None:

@@ -1,0 +1,243 @@
+"""The channel `board`: the best of all loans by a filter and an order, as rows that enter, change and leave.
+
+A board is kept once for all sockets that ask for the same. It knows the matches up to a horizon, at least as many as it
+shows; each loan that changed is held against the filter once, whoever looks. Boards are brought up to date a few times
+a second, not with every batch, so their cost does not grow with the market's pace.
+Invariant: `told` is what a reader has who applied every message; what comes next leads on from it.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from sortedcontainers import SortedList
+
+from gateway.board import STEPS_AT_ONCE, BoardWish, CommittedBoard
+from gateway.metrics import Metrics
+from gateway.schemas import board_item
+from gateway.views import Views
+from gateway.ws.executions import History
+from gateway.ws.feeds import StateFeed
+from gateway.ws.frames import Message
+from gateway.ws.rows import Row
+from market.errors import Busy
+from market.events import Event
+from market.ids import LoanId, Seq
+from market.orderbook.board import Entry, Key, Wanted
+from market.port import Committed
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "board"
+BOARD_EVERY_S = 0.1
+ROWS_DEFAULT, ROWS_MAX = 100, 500
+START: Key = (-1, 0, "")  # before every key
+END: Key = (2, 0, "")  # behind every key
+ITEMS_MAX = 5_000  # rendered rows that are kept
+IDLE_PER_BUSY = 4  # however much changes, boards take at most a fifth of the time
+
+Item = Callable[[LoanId], Row | None]
+
+
+class BoardChoice(BoardWish):
+    """Filter and order as in `GET /v1/loans`; limit: rows at most."""
+
+    channel: Literal["board"]
+    limit: Annotated[int, Field(ge=1, le=ROWS_MAX)] = ROWS_DEFAULT
+
+
+class BoardSubscription(BoardChoice):
+    snapshot: bool = True
+
+
+def board_id(wanted: Wanted, limit: int) -> str:
+    """Return a name for a board: the same for equal wishes, in every process."""
+    said = [
+        [[facet, sorted(words)] for facet, words in wanted.words],
+        wanted.bounds,
+        wanted.text,
+        wanted.sort,
+        wanted.descending,
+        limit,
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+class BoardFeed(StateFeed):
+    """One board and its readers."""
+
+    channel = CHANNEL
+
+    def __init__(self, board: CommittedBoard, wanted: Wanted, limit: int, item: Item) -> None:
+        self.id = board_id(wanted, limit)
+        super().__init__(self.id, limit)
+        self.preparing = 0  # readers to be
+        self._board, self._wanted, self._limit, self._item = board, wanted, limit, item
+        self._told: dict[LoanId, Row] = {}
+        self._base: dict[LoanId, Row] | None = None  # a copy of that, until it changes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the matches, not what was told: the next refill finds them anew."""
+        self._known: SortedList[Key] = SortedList()
+        self._key_of: dict[LoanId, Key] = {}
+        self._horizon: Key | None = START  # matches up to here are known, None: all of them
+
+    async def prepare(self, history: History) -> None:  # noqa: ARG002
+        self.preparing += 1
+        try:
+            await self._board.settle()
+            await self.refill()
+            if not self.readers:
+                self.step(())
+        finally:
+            self.preparing -= 1
+
+    def rows(self) -> list[Row]:
+        """Return what was told, in the board's order."""
+        return [self._told[loan_id] for loan_id in sorted(self._told, key=lambda each: self._key_of.get(each, END))]
+
+    def snapshot(self) -> Message:
+        return self._message("snapshot", self.rows())
+
+    def base(self) -> dict[LoanId, Row]:
+        if self._base is None:
+            self._base = dict(self._told)
+        return self._base
+
+    def merged(self, base: dict[LoanId, Row] | None, count: int) -> Message:
+        mark = {"conflated": count}
+        if base is None:
+            return self._message("snapshot", [row | mark for row in self.rows()])
+        rows = [_removed(base[loan_id]) for loan_id in base if loan_id not in self._told]
+        rows += [row for loan_id, row in self._told.items() if base.get(loan_id) != row]
+        return self._message("update", [row | mark for row in rows])
+
+    def judge(self, loan_id: LoanId, entry: Entry | None) -> None:
+        """Hold a loan that changed against the filter."""
+        if (old := self._key_of.pop(loan_id, None)) is not None:
+            self._known.remove(old)
+        if entry is not None and self._wanted.accepts(entry):
+            key = self._wanted.key(entry)
+            if self._horizon is None or key <= self._horizon:
+                self._know(loan_id, key)
+
+    async def refill(self) -> None:
+        """Find matches behind the horizon until there are as many as are shown, giving way to others."""
+        while self._horizon is not None and len(self._known) < self._limit:
+            wanted = 2 * self._limit - len(self._known)  # some to spare: most that leave need no search
+            after = None if self._horizon == START else self._horizon
+            keys, self._horizon = self._board.search(self._wanted, after=after, limit=wanted, steps=STEPS_AT_ONCE)
+            for key in keys:
+                self._know(LoanId(key[2]), key)
+            await asyncio.sleep(0)
+        while len(self._known) > 3 * self._limit:
+            del self._key_of[LoanId(self._known.pop()[2])]
+            self._horizon = self._known[-1]
+
+    def step(self, changed: Iterable[LoanId]) -> None:
+        """Tell what is different from what was told. changed: loans whose rows may be other ones."""
+        shown = [LoanId(key[2]) for key in self._known[: self._limit]]
+        fresh = set(changed)
+        gone = self._told.keys() - set(shown)
+        rows = [_removed(self._told.pop(loan_id)) for loan_id in sorted(gone)]
+        for loan_id in shown:
+            if loan_id in self._told and loan_id not in fresh:
+                continue
+            row = self._item(loan_id)
+            if row is not None and self._told.get(loan_id) != row:
+                self._told[loan_id] = row
+                rows.append(row)
+        if rows:
+            self._base = None
+            if self.readers:
+                self.publish(self._message("update", rows))
+
+    def restart(self) -> None:
+        self.reset()
+
+    def _know(self, loan_id: LoanId, key: Key) -> None:
+        if (old := self._key_of.get(loan_id)) is not None:
+            self._known.remove(old)
+        self._key_of[loan_id] = key
+        self._known.add(key)
+
+    def _message(self, kind: str, rows: Sequence[Row]) -> Message:
+        return Message({"channel": CHANNEL, "type": kind, "board": self.id, "data": rows})
+
+
+class Boards:
+    """All boards that somebody looks at; an engine listener, to be registered behind the committed board."""
+
+    def __init__(self, board: CommittedBoard, views: Views, *, boards_max: int, metrics: Metrics) -> None:
+        self._board, self._views, self._boards_max = board, views, boards_max
+        self._feeds: dict[str, BoardFeed] = {}
+        self._items: dict[LoanId, Row] = {}  # rendered for one board, good for all until the loan changes again
+        metrics.watch("gateway_boards", "Different boards that sockets look at", lambda: len(self._feeds))
+
+    def feed(self, wanted: Wanted, limit: int) -> BoardFeed:
+        """Return the one board for these. Raises Busy if there are too many different ones."""
+        feed = self._feeds.get(board_id(wanted, limit))
+        if feed is None:
+            if len(self._feeds) >= self._boards_max:
+                raise Busy("too many different boards are looked at: ask for one that others have")
+            feed = BoardFeed(self._board, wanted, limit, self._item)
+            self._feeds[feed.id] = feed
+        return feed
+
+    def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
+        self._items.clear()
+        for feed in self._feeds.values():
+            feed.restart()
+
+    def on_entry(self, entry: Committed) -> None:
+        pass
+
+    def on_batch_end(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        """Bring the boards up to date again and again, until cancelled."""
+        loop, took_s = asyncio.get_running_loop(), 0.0
+        while True:
+            await asyncio.sleep(max(BOARD_EVERY_S, took_s * IDLE_PER_BUSY))
+            start = loop.time()
+            try:
+                await self.tick()
+                took_s = loop.time() - start
+            except Exception:  # our bug, but not the market's end
+                log.exception("boards_failed")
+
+    async def tick(self) -> None:
+        if not self._feeds:
+            return
+        await self._board.settle()
+        changed = self._board.take_untold()
+        for loan_id in changed:
+            self._items.pop(loan_id, None)
+        for feed in list(self._feeds.values()):
+            if not feed.readers and not feed.preparing:
+                del self._feeds[feed.id]
+                continue
+            for start in range(0, len(changed), STEPS_AT_ONCE):
+                for loan_id in changed[start : start + STEPS_AT_ONCE]:
+                    feed.judge(loan_id, self._board.get(loan_id))
+                await asyncio.sleep(0)
+            await feed.refill()
+            feed.step(changed)
+        if not self._feeds or len(self._items) > ITEMS_MAX:
+            self._items.clear()
+
+    def _item(self, loan_id: LoanId) -> Row | None:
+        row = self._items.get(loan_id)
+        if row is None and (loan := self._views.loans.get(loan_id)) is not None:
+            row = self._items[loan_id] = board_item(loan, self._views.business_date)
+        return row
+
+
+def _removed(row: Row) -> dict[str, Any]:
+    return {"symbol": row["symbol"], "loan_id": row["loan_id"], "removed": True}
