@@ -27,6 +27,29 @@ from market.settlement.journal import EntryKind, Unit
 
 Money = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2}$", examples=["1234.50"])]
 Yield = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{6}$", examples=["0.128412"])]
+Ytm = Annotated[
+    Yield,
+    Field(
+        description="Effective annual yield (XIRR, actual/365F) of the remaining contractual instalments against the "
+        "dirty amount. Assumed: each instalment is paid in full on its due date, one that is overdue on the next day, "
+        "nobody prepays or defaults. Null where undefined, as for loans that trade flat."
+    ),
+]
+YtmNominal = Annotated[Yield, Field(description="12 x ((1 + ytm)^(1/12) - 1), of the same assumptions as `ytm`.")]
+YtmConservative = Annotated[
+    Yield,
+    Field(
+        description="As `ytm`, but what is overdue is never paid; without arrears equal to `ytm`. A late loan has one "
+        "though it trades flat, a loan in default has none."
+    ),
+]
+MoneyWeighted = Annotated[
+    Yield,
+    Field(
+        description="Money-weighted return: the effective annual rate (XIRR, actual/365F) at which all cash flows so "
+        "far and today's market value with accrued interest are worth nothing in sum. Null where undefined."
+    ),
+]
 Factor = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]*)\.[0-9]{8}$", examples=["0.91666667"])]
 RateText = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2,6}$", examples=["0.003"])]
 Moment = Annotated[
@@ -270,7 +293,10 @@ class RulebookOut(BaseModel):
 
 
 class Loan(BaseModel):
-    """accrued: what a buyer of the whole loan would pay today.  ytm_*: of buying at that price today."""
+    """accrued: what a buyer of the whole loan would pay today.  ytm_*: of buying at that price today.
+
+    ytm_conservative: of buying at the best ask.
+    """
 
     loan_id: str
     symbol: str
@@ -308,10 +334,11 @@ class Loan(BaseModel):
     bid_qty: Money | None
     ask: Money | None
     ask_qty: Money | None
-    ytm_bid: Yield | None
-    ytm_ask: Yield | None
+    ytm_bid: Ytm | None
+    ytm_ask: Ytm | None
+    ytm_conservative: YtmConservative | None
     last: Money | None
-    ytm_last: Yield | None
+    ytm_last: Ytm | None
 
 
 class ScheduleRow(BaseModel):
@@ -405,7 +432,7 @@ class PublicTrade(BaseModel):
     ord_type: OrderType
     trade_id: TradeIdOut
     accrued: Money
-    ytm: Yield | None
+    ytm: Ytm | None
     timestamp: Moment
 
 
@@ -440,9 +467,9 @@ class Quote(BaseModel):
     dirty: Money
     fee: Money
     total: Money
-    ytm: Yield | None
-    ytm_nominal: Yield | None
-    ytm_conservative: Yield | None
+    ytm: Ytm | None
+    ytm_nominal: YtmNominal | None
+    ytm_conservative: YtmConservative | None
     duration: Yield | None
     weighted_life: Yield | None
     total_cash: Money
@@ -491,7 +518,7 @@ class ExecutionOut(ExecutionFields):
     dirty: Money
     fee: Money
     currency: str
-    ytm: Yield | None
+    ytm: Ytm | None
     liquidity_ind: Literal["m", "t"]
 
 
@@ -582,7 +609,7 @@ class OwnTrade(BaseModel):
     dirty: Money
     fee: Money
     currency: str
-    ytm: Yield | None
+    ytm: Ytm | None
     liquidity_ind: Literal["m", "t"]
     business_date: DayText
     engine_seq: Count
@@ -624,7 +651,7 @@ class Position(BaseModel):
     market_price: Money | None
     market_value: Money | None
     accrued: Money
-    ytm: Yield | None
+    ytm: Ytm | None
     realised: Money
     unrealised: Money | None
 

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.views import LoanView
 from gateway.wire import minor_or_none, minor_text, yield_text
 from gateway.ws.rows import level_rows
-from market.claims.loan import LIVE_STATUSES, LoanStatus
+from market.claims.loan import LIVE_STATUSES
 from market.claims.yields import (
     modified_duration,
     nominal_from_effective,
@@ -21,7 +21,6 @@ from market.claims.yields import (
     remaining_principal,
     total_cash,
     weighted_life,
-    yield_at_price,
 )
 from market.errors import BelowMinimum, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, PriceBp
@@ -71,20 +70,13 @@ def quote(loan: LoanView, asked: Asked, on: date) -> dict[str, Any]:
         "total": minor_text(sum(cost.buyer_pays if is_buy else cost.seller_gets for cost in costs)),
         "ytm": yield_text(ytm),
         "ytm_nominal": None if ytm is None else yield_text(nominal_from_effective(ytm)),
-        "ytm_conservative": None if price is None else yield_text(_conservative(loan, price, on)),
+        "ytm_conservative": None if price is None else yield_text(loan.ytm_conservative_at(price)),
         "duration": None if ytm is None else yield_text(modified_duration(flows, ytm)),
         "weighted_life": yield_text(weighted_life(remaining_principal(loan.schedule, on))) if filled else None,
         "total_cash": minor_text(div_half_up(total_cash(flows) * filled, loan.state.terms.original_principal)),
         "fills": level_rows(fills),
         "unfilled_qty": minor_text(asked.quantity - filled),
     }
-
-
-def _conservative(loan: LoanView, price: PriceBp, on: date) -> float | None:
-    if loan.state.status is LoanStatus.DEFAULT:  # its schedule is no expectation any more
-        return None
-    flows = remaining_flows(loan.schedule, on, overdue_written_off=True)
-    return yield_at_price(flows, price, accrued=loan.accrued(on), outstanding=loan.state.outstanding)
 
 
 def _check(loan: LoanView, asked: Asked) -> None:

@@ -211,13 +211,16 @@ def board_item(loan: LoanView, on: date) -> Row:
     """Return a loan with its prices and what they yield. on: the business date.
 
     accrued: interest that a buyer of the whole loan would pay on that day.
+    ytm_conservative: of buying at the best ask, if all that is overdue is never paid.
     """
+    ask = loan.best_ask
     return {
         **loan_object(loan),
         "accrued": minor_text(accrued_of(loan, on, Face(loan.state.terms.original_principal))),
         **best_row(loan),
         "ytm_bid": _ytm(loan, loan.best_bid),
         "ytm_ask": _ytm(loan, loan.best_ask),
+        "ytm_conservative": None if ask is None else yield_text(loan.ytm_conservative_at(ask[0])),
         "last": minor_or_none(loan.last_price),
         "ytm_last": None if loan.last_price is None else yield_text(loan.ytm_at(loan.last_price)),
     }

@@ -13,9 +13,9 @@ from typing import Any
 
 from gateway.day_stats import DayStats, RollingDay
 from market.claims.accrual import NOTHING_ACCRUED, Accrued, accrued
-from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES
+from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES, LoanStatus
 from market.claims.schedule import Instalment, Schedule, recast, schedule_of
-from market.claims.yields import effective_yield, remaining_flows
+from market.claims.yields import effective_yield, remaining_flows, yield_at_price
 from market.commands import Mode
 from market.errors import UnknownAccount, UnknownLoan
 from market.events import (
@@ -48,7 +48,10 @@ YIELDS_KEPT = 512  # per loan: prices whose yield is remembered until date or st
 class LoanView:
     """One loan as the public sees it. Schedule and yields are computed when first asked for, then kept."""
 
-    __slots__ = ("_business_date", "_day", "_is_serviced", "_schedule", "_yields", "book", "recent", "state", "symbol")
+    __slots__ = (
+        *("_business_date", "_conservative", "_day", "_is_serviced", "_schedule", "_yields"),
+        *("book", "recent", "state", "symbol"),
+    )
 
     def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
         self.state = state
@@ -60,6 +63,7 @@ class LoanView:
         self._schedule: Schedule | None = None
         self._is_serviced = False  # then the schedule was told and does not follow from the terms
         self._yields: dict[PriceBp, float | None] = {}
+        self._conservative: dict[PriceBp, float | None] = {}
 
     @property
     def loan_id(self) -> LoanId:
@@ -127,25 +131,36 @@ class LoanView:
             self._yields[price] = self._ytm(price)
         return self._yields[price]
 
+    def ytm_conservative_at(self, price: PriceBp) -> float | None:
+        """Return the yield if all that is overdue is never paid; without arrears that is `ytm_at`.
+
+        A late loan has one, too, though it trades flat; one in default has none: its schedule is no expectation now.
+        """
+        if price not in self._conservative:
+            if len(self._conservative) >= YIELDS_KEPT:
+                self._conservative.clear()
+            self._conservative[price] = self._ytm_conservative(price)
+        return self._conservative[price]
+
     def day(self, now: Nanos) -> DayStats:
         """Return the trading of the 24 hours before `now`."""
         return self._day.stats(now)
 
     def forget_day(self) -> None:
         """The business date moved: accrued interest and so every yield is another."""
-        self._yields.clear()
+        self._forget_yields()
 
     def change(self, state: LoanChanged) -> None:
         old, self.state = self.state, state
         if (old.paid, old.outstanding, old.terms) != (state.paid, state.outstanding, state.terms):
             self._schedule = self._schedule if self._is_serviced else None
-            self._yields.clear()
+            self._forget_yields()
         elif old.status is not state.status:
-            self._yields.clear()
+            self._forget_yields()
 
     def reschedule(self, schedule: Schedule) -> None:
         self._schedule, self._is_serviced = schedule, True
-        self._yields.clear()
+        self._forget_yields()
 
     def traded(self, at: Nanos, trade: Traded) -> None:
         self.recent.append((at, trade))
@@ -155,6 +170,19 @@ class LoanView:
         """Keep what a snapshot does not tell: committed trades stay committed through a rebuild."""
         self.recent = former.recent
         self._day = former._day
+
+    def _forget_yields(self) -> None:
+        self._yields.clear()
+        self._conservative.clear()
+
+    def _ytm_conservative(self, price: PriceBp) -> float | None:
+        state, due, on = self.state, self.next_due, self._business_date()
+        if due is None or state.status not in LIVE_STATUSES or state.status is LoanStatus.DEFAULT:
+            return None
+        if due.due_date >= on and not self.is_flat:
+            return self.ytm_at(price)
+        flows = remaining_flows(self.schedule, on, overdue_written_off=True)
+        return yield_at_price(flows, price, accrued=self.accrued(on), outstanding=state.outstanding)
 
     def _ytm(self, price: PriceBp) -> float | None:
         state, on = self.state, self._business_date()

@@ -14,7 +14,8 @@ _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A  # opcodes with the FIN bit
 
 # Keys whose values are decimals. A text value can't pass for one of them: its own quotes are escaped.
 _DECIMALS = (
-    "price|qty|bid|bid_qty|ask|ask_qty|last|volume|vwap|low|high|change|change_pct|ytm|ytm_nominal|ytm_bid|ytm_ask|ytm_last"
+    "price|qty|bid|bid_qty|ask|ask_qty|last|volume|vwap|low|high|change|change_pct"
+    "|ytm|ytm_nominal|ytm_conservative|ytm_bid|ytm_ask|ytm_last"
     "|accrued|factor|order_qty|limit_price|cum_qty|cum_cost|leaves_qty|avg_price|display_qty|min_qty|last_qty|last_price"
     "|principal|dirty|fee|balance|available|held|total|have|need|rate|tick|lot|min_face|min_consideration|price_min|price_max"
     "|collar_pct|max_discount_pct|yield_floor|annual_rate|original_principal|outstanding_principal|issued_face"

@@ -65,6 +65,8 @@ async def test_the_figures_of_a_quote_tie_out_with_the_schedule(market: Market) 
 
 
 async def test_an_overdue_loan_shows_what_it_yields_without_its_arrears(market: Market) -> None:
+    assert (await market.anyone.get("/v1/loans/L1")).body["ytm_conservative"] is None  # nothing is offered
+    await market.seller.post("/v1/orders", order("sell", "80.00", "100.00"))
     for day, status, flat in (("2024-02-20", "grace", False), ("2024-03-14", "late", True)):
         await market.admin.post("/v1/admin/day-roll", {"to": day})
         assert (await market.anyone.get("/v1/loans/L1")).body["status"] == status
@@ -72,3 +74,7 @@ async def test_an_overdue_loan_shows_what_it_yields_without_its_arrears(market: 
         assert (quote["ytm"] is None) is flat
         assert flat or float(quote["ytm_conservative"]) < float(quote["ytm"])
         assert 0 < float(quote["ytm_conservative"]) < 1
+        loan = (await market.anyone.get("/v1/loans/L1")).body
+        on_board = next(x for x in (await market.anyone.get("/v1/loans")).body["items"] if x["loan_id"] == "L1")
+        shown = {(each["ytm_ask"], each["ytm_conservative"]) for each in (loan, on_board)}
+        assert shown == {(quote["ytm"], quote["ytm_conservative"])}

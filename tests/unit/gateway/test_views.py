@@ -14,7 +14,7 @@ from market.errors import MarketError, UnknownAccount, UnknownLoan
 from market.events import LogEntry, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, Seq
 from market.orderbook.order import Side, TimeInForce
-from tests.builders import Market, amend, buy, cancel, deposit, open_account, sell
+from tests.builders import Market, amend, buy, cancel, deposit, open_account, sell, service, servicing
 
 SECOND = 1_000_000_000
 
@@ -232,3 +232,29 @@ def test_sequence_numbers_are_those_of_the_entries() -> None:
     entry = committed.do(sell("ORIG", 9_800, 500_00))
     assert committed.views.engine_seq == entry.seq == Seq(5)
     assert committed.views.account(AccountId("ORIG")).exec_seq == 1
+
+
+def test_the_conservative_yield_follows_arrears_and_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = Committed()
+    loan, price = committed.views.loans[LoanId("L1")], PriceBp(98_00)
+    assert loan.ytm_conservative_at(price) == loan.ytm_at(price)
+    committed.do(RollDay(to=date(2024, 2, 15)))
+    assert loan.ytm_conservative_at(price) == loan.ytm_at(price)  # due today is not overdue
+    committed.do(RollDay(to=date(2024, 2, 20)))
+    in_grace = loan.ytm_conservative_at(price), loan.ytm_at(price)
+    assert loan.state.status == "grace"
+    assert None not in in_grace
+    assert in_grace < in_grace[::-1]
+    committed.do(RollDay(to=date(2024, 3, 10)))
+    late = loan.ytm_conservative_at(price)
+    assert (loan.state.status, loan.ytm_at(price)) == ("late", None)
+    assert late not in (None, *in_grace)
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("it was known")
+
+    monkeypatch.setattr("gateway.views.yield_at_price", again)
+    assert loan.ytm_conservative_at(price) == late
+    event = servicing("default", date(2024, 3, 10))
+    committed.do(service(event))
+    assert loan.ytm_conservative_at(price) is None
