@@ -708,6 +708,7 @@ class Key(BaseModel):
     created_at: Moment
     created_by: str
     reason: str | None
+    label: str | None
 
 
 class NewKey(Key):
@@ -721,7 +722,32 @@ class RevokedKey(BaseModel):
     revoked: Literal[True]
 
 
+class SessionInfo(BaseModel):
+    """Who one is. An API key has no login; a session's writes carry csrf_token as X-CSRF-Token."""
+
+    login: str | None
+    user_id: str | None
+    account_id: str
+    kind: AccountKind
+    name: str
+    scopes: list[Scope]
+    csrf_token: str | None
+    created_at: Moment | None
+    expires_at: Moment | None
+
+
+class SignedOut(BaseModel):
+    signed_out: Literal[True]
+
+
 # Administration
+
+
+class NewUserOut(BaseModel):
+    user_id: str
+    login: str
+    account_id: str
+    scopes: list[Scope]
 
 
 class AdminKey(NewKey):

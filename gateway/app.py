@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.auth import KeyRing
 from gateway.board import CommittedBoard
+from gateway.browser import Browsers
 from gateway.config import Settings
 from gateway.facade.calls import add_facade
 from gateway.facade.routes import ROUTES as FACADE
@@ -20,6 +21,8 @@ from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.docs import OPENAPI
 from gateway.rest.routes import ROUTES
+from gateway.sessions import SignUps, WebSessions
+from gateway.throttle import Throttle
 from gateway.views import Views
 from gateway.wire import dump_json
 from gateway.ws.board import Boards
@@ -69,12 +72,17 @@ def build_gateway(
     engine.listen(boards)
     engine.listen(hub)
     rates = Rates(_rate_limits(settings))
+    sessions = WebSessions(pool, live=keys.live, clock=clock, life_s=settings.web_session_h * 3_600)
+    browsers = Browsers(secure=settings.is_secure, origins=settings.origins)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     api = Api(
         engine=engine,
         views=views,
         board=board,
         keys=keys,
+        sessions=sessions,
+        sign_ups=_sign_ups(settings),
+        browsers=browsers,
         history=history,
         pool=pool,
         clock=clock,
@@ -88,6 +96,8 @@ def build_gateway(
         views=views,
         hub=hub,
         keys=keys,
+        sessions=sessions,
+        browsers=browsers,
         history=history,
         boards=boards,
         metrics=metrics,
@@ -101,6 +111,9 @@ def build_gateway(
     app[METRICS] = metrics
     app.router.add_get("/metrics", get_metrics)
 
+    async def load_sessions(_: web.Application) -> None:
+        await sessions.load()
+
     async def remember_trades(_: web.Application) -> None:
         latest = await history.latest_trades(since=Nanos(clock() - DAY_NS), limit=settings.day_trades_max)
         views.add_past_trades((stored.at, stored.trade) for stored in latest)
@@ -112,7 +125,8 @@ def build_gateway(
         await board.settle()
 
     # The engine has told the state by then, and nobody trades yet.
-    app.on_startup.extend([remember_trades, fill_board, end_former_sessions])
+    app.on_startup.extend([load_sessions, remember_trades, fill_board, end_former_sessions])
+    app.on_response_prepare.append(browsers.protect)
     return Gateway(app=app, views=views, hub=hub, rates=rates)
 
 
@@ -120,6 +134,12 @@ def build_gateway(
 def _openapi() -> bytes:
     """The contract can only change with the code: one for every gateway of this process."""
     return dump_json(openapi(ROUTES, version=version("debt-market")))
+
+
+def _sign_ups(settings: Settings) -> SignUps:
+    per_h = settings.signups_per_h
+    throttle = Throttle("new accounts", burst=per_h, every_s=3_600 / per_h)
+    return SignUps(allowed=settings.allow_signup, cash=settings.simulated_cash, throttle=throttle)
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

@@ -9,12 +9,12 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -43,9 +43,30 @@ Network = IPv4Network | IPv6Network
 Clock = Callable[[], int]  # nanoseconds since 1970
 
 
+class Credential(Protocol):
+    """What proves who asks: an API key, or the session of somebody who signed in (sessions.py).
+
+    id: of the credential itself.  actor: what the log records.  ip_allow: networks it may come from, anywhere if there
+    are none.  expires_at: nanoseconds.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def actor(self) -> str: ...
+    @property
+    def account_id(self) -> AccountId: ...
+    @property
+    def scopes(self) -> frozenset[Scope]: ...
+    @property
+    def ip_allow(self) -> tuple[Network, ...]: ...
+    @property
+    def expires_at(self) -> Nanos | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as stored. ip_allow: networks it may come from, anywhere if there are none.  Times in nanoseconds."""
+    """A key as stored. Times in nanoseconds."""
 
     key: str
     secret: str
@@ -56,6 +77,15 @@ class ApiKey:
     created_at: Nanos
     created_by: str
     reason: str | None
+    label: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.key
+
+    @property
+    def actor(self) -> str:
+        return self.key
 
     def shown(self) -> dict[str, Any]:
         """Return the key as its owner may see it again: without the secret."""
@@ -68,30 +98,58 @@ class ApiKey:
             "created_at": time_text(self.created_at),
             "created_by": self.created_by,
             "reason": self.reason,
+            "label": self.label,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a request acts for, and by which key. The key's id is what the log records as the actor."""
+    """Who a request acts for, and by which credential. key: what the log records as the actor."""
 
-    api_key: ApiKey
+    credential: Credential
 
     @property
     def account_id(self) -> AccountId:
-        return self.api_key.account_id
+        return self.credential.account_id
 
     @property
     def key(self) -> str:
-        return self.api_key.key
+        return self.credential.actor
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        return self.api_key.scopes
+        return self.credential.scopes
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
-            raise AuthPermissionDenied(f"this key has no scope {scope}")
+            raise AuthPermissionDenied(f"this needs the scope {scope}")
+
+
+class LiveCredentials:
+    """Every credential that was not revoked, by its id and by its account. Expired ones are as good as gone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._all: dict[str, Credential] = {}
+        self._of_account: defaultdict[AccountId, dict[str, Credential]] = defaultdict(dict)
+
+    def add(self, credential: Credential) -> None:
+        self._all[credential.id] = credential
+        self._of_account[credential.account_id][credential.id] = credential
+
+    def remove(self, credential_id: str) -> None:
+        credential = self._all.pop(credential_id, None)
+        if credential is not None:
+            del self._of_account[credential.account_id][credential_id]
+
+    def get(self, credential_id: str) -> Credential | None:
+        credential = self._all.get(credential_id)
+        return None if credential is None or _expired(credential, self._clock()) else credential
+
+    def of_account(self, account_id: AccountId) -> list[Credential]:
+        """Return them in the order in which they were made."""
+        now = self._clock()
+        return [each for each in self._of_account.get(account_id, {}).values() if not _expired(each, now)]
 
 
 def rest_signature(secret: str, *, timestamp: str, method: str, path: str, body: bytes) -> str:
@@ -120,54 +178,52 @@ class KeyRing:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, clock: Clock, replays: Replays | None = None) -> None:
         self._pool = pool
         self._clock = clock
-        self._keys: dict[str, ApiKey] = {}
+        self.live = LiveCredentials(clock)
         self._began = Nanos(clock())
         self._replays = LocalReplays() if replays is None else replays
         self._tokens = Tokens()
 
     async def load(self) -> None:
         """Read all live keys. Call it before the first request."""
-        records = await self._pool.fetch("SELECT * FROM market.api_key WHERE revoked_at IS NULL")
-        self._keys = {record["key"]: _api_key(record) for record in records}
+        query = "SELECT * FROM market.api_key WHERE revoked_at IS NULL ORDER BY created_at, key"
+        for record in await self._pool.fetch(query):
+            self.live.add(_api_key(record))
 
     async def of_request(
         self, *, headers: Mapping[str, str], method: str, path: str, body: bytes, peer: str | None
     ) -> Principal:
         """Return who signed a REST request. path: with its query, as sent."""
-        principal = self._principal(headers.get("X-API-Key"), peer)
+        api_key = self.of_key(headers.get("X-API-Key"), peer)
         timestamp, given = headers.get("X-API-Timestamp", ""), headers.get("X-API-Signature", "")
         self._check_timestamp(timestamp)
-        secret = principal.api_key.secret
-        if not _equal(rest_signature(secret, timestamp=timestamp, method=method, path=path, body=body), given):
+        if not _equal(rest_signature(api_key.secret, timestamp=timestamp, method=method, path=path, body=body), given):
             raise AuthInvalidSignature("the signature does not match")
         await self._replays.use(given, now=self._clock())
-        return principal
+        return Principal(api_key)
 
     def of_login(self, *, key: str, signature: str, connection_id: str, challenge: str, peer: str | None) -> Principal:
         """Return who answered a socket's challenge."""
-        principal = self._principal(key, peer)
-        expected = login_signature(
-            principal.api_key.secret, connection_id=connection_id, challenge=challenge, key=principal.key
-        )
+        api_key = self.of_key(key, peer)
+        expected = login_signature(api_key.secret, connection_id=connection_id, challenge=challenge, key=api_key.key)
         if not _equal(expected, signature):
             raise AuthInvalidSignature("the signature does not match", field="sig")
-        return principal
-
-    def of_key(self, key: str | None, peer: str | None) -> Principal:
-        """Return whom a key stands for. That the caller holds its secret is still to be proved."""
-        return self._principal(key, peer)
+        return Principal(api_key)
 
     def new_token(self, principal: Principal) -> tuple[str, Nanos]:
         """Return a token that stands for `principal` on a socket, and when it ends."""
         return self._tokens.new(principal, now=self._clock())
 
     def of_token(self, token: str, *, peer: str | None) -> Principal:
-        """Return who a token stands for. It ends with its key."""
-        return self._principal(self._tokens.key_of(token, now=self._clock()), peer)
+        """Return who a token stands for. It ends with its key or its session."""
+        credential = self.live.get(self._tokens.credential_of(token, now=self._clock()))
+        if credential is None:
+            raise AuthInvalidKey
+        check_address(credential, peer)
+        return Principal(credential)
 
     def of_account(self, account_id: AccountId) -> list[ApiKey]:
-        now = self._clock()
-        return [key for key in self._keys.values() if key.account_id == account_id and not _expired(key, now)]
+        """Return the account's keys in the order in which they were made."""
+        return [each for each in self.live.of_account(account_id) if isinstance(each, ApiKey)]
 
     async def create(self, account_id: AccountId, wanted: NewApiKey, *, created_by: str) -> ApiKey:
         """Make a key. Its secret is to be shown once."""
@@ -183,61 +239,66 @@ class KeyRing:
             created_at=Nanos(self._clock()),
             created_by=created_by,
             reason=wanted.reason,
+            label=wanted.label,
         )
         await self._pool.execute(
             "INSERT INTO market.api_key "
-            "(key, account_id, secret, scopes, ip_allow, expires_at, created_at, created_by, reason) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "(key, account_id, secret, scopes, ip_allow, expires_at, created_at, created_by, reason, label) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             api_key.key,
             account_id,
             api_key.secret,
             sorted(api_key.scopes),
             [str(network) for network in api_key.ip_allow],
-            None if api_key.expires_at is None else _moment(api_key.expires_at),
-            _moment(api_key.created_at),
+            None if api_key.expires_at is None else moment_of(api_key.expires_at),
+            moment_of(api_key.created_at),
             created_by,
             api_key.reason,
+            api_key.label,
         )
-        self._keys[api_key.key] = api_key
+        self.live.add(api_key)
         return api_key
 
     async def create_own(self, owner: Principal, wanted: NewApiKey) -> ApiKey:
-        """Make a key for one's own account. It can't do more than the key that asks, nor from elsewhere, nor longer."""
-        own = owner.api_key
+        """Make a key for one's own account. It can't do more than who asks, nor from elsewhere; nor longer than a key.
+
+        A session ends every day, so a key that was made in one outlives it.
+        """
+        own = owner.credential
         if not own.scopes.issuperset(wanted.scopes):
             raise AuthPermissionDenied("a key can only pass on scopes that it has")
         networks = [network_of(text) for text in wanted.ip_allow]
         if own.ip_allow and not all(_within(network, own.ip_allow) for network in networks):
             raise AuthPermissionDenied("a key can only pass on addresses that it is allowed")
-        if own.expires_at is not None and (wanted.expires_at is None or wanted.expires_at > own.expires_at):
-            wanted = wanted.model_copy(update={"expires_at": own.expires_at})
+        ends_at = own.expires_at if isinstance(own, ApiKey) else None
+        if ends_at is not None and (wanted.expires_at is None or wanted.expires_at > ends_at):
+            wanted = wanted.model_copy(update={"expires_at": ends_at})
         if own.ip_allow and not networks:
             wanted = wanted.model_copy(update={"ip_allow": [str(network) for network in own.ip_allow]})
-        return await self.create(own.account_id, wanted, created_by=own.key)
+        return await self.create(own.account_id, wanted, created_by=own.actor)
 
     async def revoke(self, key: str) -> None:
-        """End a key for good. Sockets that logged in with it find out at their next request."""
+        """End a key for good. Sockets that logged in with it find out at their next request, or are soon closed."""
         await self._pool.execute(
             "UPDATE market.api_key SET revoked_at = $2 WHERE key = $1 AND revoked_at IS NULL",
             key,
-            _moment(self._clock()),
+            moment_of(self._clock()),
         )
-        self._keys.pop(key, None)
+        self.live.remove(key)
 
     def is_live(self, principal: Principal) -> bool:
-        """Whether the key that proved itself earlier has not been revoked and has not expired since."""
-        api_key = self._keys.get(principal.key)
-        return api_key is not None and not _expired(api_key, self._clock())
+        """Whether what proved itself earlier has not been revoked and has not expired since."""
+        return self.live.get(principal.credential.id) is not None
 
-    def _principal(self, key: str | None, peer: str | None) -> Principal:
+    def of_key(self, key: str | None, peer: str | None) -> ApiKey:
+        """Return a live key, used from where it may be. That the caller holds its secret is still to be proved."""
         if not key:
             raise AuthRequired
-        api_key = self._keys.get(key)
-        if api_key is None or _expired(api_key, self._clock()):
+        api_key = self.live.get(key)
+        if not isinstance(api_key, ApiKey):
             raise AuthInvalidKey
-        if api_key.ip_allow and not _allowed(api_key.ip_allow, peer):
-            raise AuthPermissionDenied("this key may not be used from this address")
-        return Principal(api_key)
+        check_address(api_key, peer)
+        return api_key
 
     def _check_timestamp(self, text: str) -> None:
         """Raises AuthTimestamp unless it is inside the window. Microseconds, or milliseconds if it has 13 digits."""
@@ -250,10 +311,10 @@ class KeyRing:
 
 
 class Tokens:
-    """Short-lived stand-ins for a key. An account's oldest goes when it has too many."""
+    """Short-lived stand-ins for a credential. An account's oldest goes when it has too many."""
 
     def __init__(self) -> None:
-        self._of_token: dict[str, tuple[str, int]] = {}  # token: (key, when it ends)
+        self._of_token: dict[str, tuple[str, int]] = {}  # token: (id of the credential, when it ends)
         self._of_account: dict[AccountId, deque[str]] = {}
 
     def new(self, principal: Principal, *, now: int) -> tuple[str, Nanos]:
@@ -262,15 +323,15 @@ class Tokens:
             del self._of_token[tokens.popleft()]
         token, ends_at = secrets.token_urlsafe(32), Nanos(now + TOKEN_LIFE)
         tokens.append(token)
-        self._of_token[token] = (principal.key, ends_at)
+        self._of_token[token] = (principal.credential.id, ends_at)
         return token, ends_at
 
-    def key_of(self, token: str, *, now: int) -> str:
-        """Return the key that a token stands for. Raises AuthInvalidKey."""
-        key, ends_at = self._of_token.get(token, ("", 0))
+    def credential_of(self, token: str, *, now: int) -> str:
+        """Return the id of the credential that a token stands for. Raises AuthInvalidKey."""
+        credential_id, ends_at = self._of_token.get(token, ("", 0))
         if ends_at <= now:
             raise AuthInvalidKey("the token is unknown or has expired", field="token")
-        return key
+        return credential_id
 
 
 def network_of(text: str) -> Network:
@@ -285,6 +346,12 @@ def _within(inner: Network, outers: Collection[Network]) -> bool:
     return any(inner.version == outer.version and inner.subnet_of(outer) for outer in outers)  # type: ignore[arg-type]
 
 
+def check_address(credential: Credential, peer: str | None) -> None:
+    """Raises AuthPermissionDenied for a credential that is not used from where it may be."""
+    if credential.ip_allow and not _allowed(credential.ip_allow, peer):
+        raise AuthPermissionDenied("this may not be used from this address")
+
+
 def _allowed(networks: Collection[Network], peer: str | None) -> bool:
     try:
         address: IPv4Address | IPv6Address = ip_address((peer or "").partition("%")[0])
@@ -295,8 +362,8 @@ def _allowed(networks: Collection[Network], peer: str | None) -> bool:
     return any(address in network for network in networks)
 
 
-def _expired(api_key: ApiKey, now: int) -> bool:
-    return api_key.expires_at is not None and api_key.expires_at <= now
+def _expired(credential: Credential, now: int) -> bool:
+    return credential.expires_at is not None and credential.expires_at <= now
 
 
 def _api_key(record: asyncpg.Record) -> ApiKey:
@@ -306,17 +373,18 @@ def _api_key(record: asyncpg.Record) -> ApiKey:
         account_id=AccountId(record["account_id"]),
         scopes=frozenset(Scope(scope) for scope in record["scopes"]),
         ip_allow=tuple(network_of(text) for text in record["ip_allow"]),
-        expires_at=None if record["expires_at"] is None else _nanos(record["expires_at"]),
-        created_at=_nanos(record["created_at"]),
+        expires_at=None if record["expires_at"] is None else nanos_of(record["expires_at"]),
+        created_at=nanos_of(record["created_at"]),
         created_by=record["created_by"],
         reason=record["reason"],
+        label=record["label"],
     )
 
 
-def _moment(at: int) -> datetime:
+def moment_of(at: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at // 1_000)
 
 
-def _nanos(moment: datetime) -> Nanos:
+def nanos_of(moment: datetime) -> Nanos:
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return Nanos((since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1_000)

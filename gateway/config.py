@@ -4,6 +4,7 @@ Every queue, cache, retry and wait has its limit here, with its unit in the name
 """
 
 import logging
+import re
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,11 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from market.ids import Currency, Minor
+
 ENV_PREFIX = "DEBT_MARKET_"
+ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
+CASH = re.compile(r"[A-Z]{3}:[0-9]{1,12}\.[0-9]{2}")
 
 
 class EnvSettings(BaseSettings):
@@ -95,6 +100,21 @@ class Settings(DatabaseSettings):
     rate_subscriptions_per_s: int = Field(default=1_000, ge=1, description="private subscriptions per account")
     rate_burst_s: int = Field(default=5, ge=1, description="an account may save up so many seconds of each rate")
 
+    allow_signup: bool = Field(
+        default=False, description="let strangers sign up: an investor's account with a password (the demo does)"
+    )
+    signup_cash: str = Field(
+        default="", description="simulated cash of everybody who signs up, such as CNY:100000.00,USD:10000.00"
+    )
+    signups_per_h: int = Field(default=60, ge=1, description="new accounts from one address, per hour")
+    web_session_h: int = Field(default=12, ge=1, le=24 * 365, description="a browser stays signed in, hours")
+    public_url: str | None = Field(
+        default=None, description="where browsers reach a service behind a proxy: https://market.example"
+    )
+    allowed_origins: str = Field(
+        default="", description="further sites whose pages may use the service, separated by commas"
+    )
+
     inbox_max: int = Field(
         default=20_000, ge=1, description="commands that wait for the engine; more are refused as busy"
     )
@@ -129,6 +149,44 @@ class Settings(DatabaseSettings):
         if name.upper() not in logging.getLevelNamesMapping():
             raise ValueError(f"no log level {name}")
         return name.upper()
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        if url is not None and not ORIGIN.fullmatch(url.rstrip("/")):
+            raise ValueError("must be like https://market.example, without a path")
+        return None if url is None else url.rstrip("/")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        for origin in filter(None, text.split(",")):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is not like https://market.example")
+        return text
+
+    @field_validator("signup_cash")
+    @classmethod
+    def _is_cash(cls, text: str) -> str:
+        for each in filter(None, text.split(",")):
+            if not CASH.fullmatch(each):
+                raise ValueError(f"{each} is not like CNY:100000.00")
+        return text
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the service by https only."""
+        return self.public_url is not None and self.public_url.startswith("https:")
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Where pages may come from, beside the host that they ask."""
+        return frozenset(filter(None, [self.public_url, *self.allowed_origins.split(",")]))
+
+    @property
+    def simulated_cash(self) -> dict[Currency, Minor]:
+        amounts = (each.split(":") for each in self.signup_cash.split(",") if each)
+        return {Currency(currency): Minor(int(amount.replace(".", ""))) for currency, amount in amounts}
 
     @property
     def zone(self) -> tzinfo:

@@ -42,6 +42,14 @@ class AuthPermissionDenied(MarketError):
     """This key may not do that."""
 
 
+class AuthInvalidLogin(MarketError):
+    """There is no such login, or the password is wrong: which of the two is not told."""
+
+
+class AuthCsrf(MarketError):
+    """A write of a web session lacks its CSRF token, or comes from another site."""
+
+
 class SelfTrade(MarketError):
     """This side would trade with the account's own order."""
 
@@ -102,6 +110,8 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
     AuthInvalidSignature: ErrorAnswer(_S.UNAUTHORIZED, "auth_invalid_signature", "EAuth:Invalid signature"),
     AuthTimestamp: ErrorAnswer(_S.UNAUTHORIZED, "auth_timestamp", "EAuth:Timestamp outside window"),
     AuthPermissionDenied: ErrorAnswer(_S.FORBIDDEN, "auth_permission_denied", "EAuth:Permission denied"),
+    AuthInvalidLogin: ErrorAnswer(_S.UNAUTHORIZED, "auth_invalid_login", "EAuth:Invalid login"),
+    AuthCsrf: ErrorAnswer(_S.FORBIDDEN, "auth_csrf", "EAuth:Cross-site request"),
     market.AccountFrozen: ErrorAnswer(_S.FORBIDDEN, "account_frozen", "EAuth:Account frozen"),
     market.NotEligible: ErrorAnswer(_S.FORBIDDEN, "not_eligible", "ELoan:Buyer not eligible"),
     market.InvalidPrice: ErrorAnswer(_S.UNPROCESSABLE_ENTITY, "invalid_price", _PRICE),

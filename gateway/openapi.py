@@ -14,9 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gateway.answers import Problem
 from gateway.auth import rest_signature
+from gateway.browser import COOKIE, CSRF_HEADER
 from gateway.candles import Interval
 from gateway.errors import (
     ANSWERS,
+    AuthCsrf,
     AuthInvalidKey,
     AuthInvalidSignature,
     AuthPermissionDenied,
@@ -71,6 +73,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
     "If-Match": ("the version that must still be the order's, as its `ETag` says", _text(r'^(\*|(W/)?"[0-9]{1,9}")$')),
     "ETag": ("the order's version", _text('^"[0-9]+"$')),
     "Location": ("where to find it from now on", {"type": "string"}),
+    "Set-Cookie": ("the session, for browsers: HttpOnly, SameSite=Strict", {"type": "string"}),
     "Link": ("CSV only: the next page, rel=next", {"type": "string"}),
     "Retry-After": ("seconds", {"type": "integer"}),
     "RateLimit-Limit": ("requests that the account may save up", {"type": "integer"}),
@@ -143,6 +146,9 @@ part of this contract.
 line feeds: the timestamp, the METHOD, the path with `?query` as sent, and the lower-case hex SHA-256 of the body's
 bytes. For secret `{EXAMPLE_SECRET}`, timestamp `1714564800000000`, `GET /v1/orders?status=all` and no body it is
 `{EXAMPLE_SIGNATURE}`. A signature is good once, for five seconds.
+
+**Browsers** sign in at `POST /v1/session` instead: the session is in a cookie, and every request but GET carries the
+`csrf_token` of the answer as `X-CSRF-Token`.
 """.strip()
 
 
@@ -160,7 +166,10 @@ def openapi(routes: Collection[Route], *, version: str) -> Json:
         "components": {
             "schemas": schemas,
             "headers": {name: {"description": about, "schema": schema} for name, (about, schema) in HEADERS.items()},
-            "securitySchemes": {name: {"type": "apiKey", "in": "header", "name": name} for name in SIGNING},
+            "securitySchemes": {
+                **{name: {"type": "apiKey", "in": "header", "name": name} for name in (*SIGNING, CSRF_HEADER)},
+                COOKIE: {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -202,8 +211,10 @@ def _operation(route: Route, schema_of: Mapping[object, Json]) -> Json:
         "responses": _responses(route, schema_of),
     }
     if route.access is not Access.PUBLIC:
-        operation["security"] = [{name: [] for name in SIGNING}]
-        operation["description"] = f"The key needs the scope `{route.access}`."
+        session = (COOKIE,) if route.method == "GET" else (COOKIE, CSRF_HEADER)
+        operation["security"] = [{name: [] for name in SIGNING}, {name: [] for name in session}]
+        if route.access is not Access.SIGNED:
+            operation["description"] = f"The key, or the session, needs the scope `{route.access}`."
     if doc.body is not None:
         content = {"schema": schema_of[doc.body], "example": doc.example}
         operation["requestBody"] = {"content": {"application/json": content}, "required": bool(doc.example)}
@@ -246,7 +257,7 @@ def _responses(route: Route, schema_of: Mapping[object, Json]) -> Json:
             }
         responses[str(status)] = {
             "description": route.doc.summary if status < 400 else "not now",
-            "headers": _headers(("X-Request-Id", *route.doc.gives, *(RATE_HEADERS if _is_rated(route) else ()))),
+            "headers": _headers(("X-Request-Id", *route.doc.gives, *(RATE_HEADERS if route.is_rated else ()))),
             "content": content,
         }
     for refused, codes in refusals(route).items():
@@ -254,7 +265,7 @@ def _responses(route: Route, schema_of: Mapping[object, Json]) -> Json:
         told = "code " + ", ".join(f"`{code}`" for code in sorted(codes))
         response["description"] = "; ".join(filter(None, [response["description"], told]))
         waits = ("Retry-After",) if refused in ("429", "503") else ()
-        response["headers"] |= _headers(("X-Request-Id", *waits, *(RATE_HEADERS if _is_rated(route) else ())))
+        response["headers"] |= _headers(("X-Request-Id", *waits, *(RATE_HEADERS if route.is_rated else ())))
         response["content"]["application/problem+json"] = {"schema": schema_of[Problem]}
     return dict(sorted(responses.items()))
 
@@ -278,7 +289,9 @@ def _implied(route: Route) -> Iterator[type[MarketError]]:
     yield from (InvalidArguments, UnknownField, PayloadTooLarge, Unavailable)
     if route.access is not Access.PUBLIC:
         yield from (AuthRequired, AuthInvalidKey, AuthInvalidSignature, AuthTimestamp, AuthPermissionDenied)
-    if _is_rated(route):
+        if route.method != "GET":
+            yield AuthCsrf
+    if route.is_rated:
         yield RateLimited
     if route.method in BODY_METHODS:
         yield UnsupportedMediaType
@@ -287,7 +300,3 @@ def _implied(route: Route) -> Iterator[type[MarketError]]:
     for name in re.findall(r"{(\w+)}", route.path):
         if (refusal := PATH[name][1]) is not None:
             yield refusal
-
-
-def _is_rated(route: Route) -> bool:
-    return route.access in (Access.READ, Access.TRADE)

@@ -172,6 +172,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=500)]
 CLIENT_ORDER_ID = r"[A-Za-z0-9._:-]{1,36}"
 ClientOrderIdText = Annotated[str, StringConstraints(pattern=f"^{CLIENT_ORDER_ID}$")]
+LOGIN = re.compile(r"[a-z0-9._@+-]{3,64}")
 CustodyRef = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -379,7 +380,38 @@ class NewApiKey(Request):
     scopes: list[Word[Scope]] = Field(min_length=1, max_length=4)
     ip_allow: list[Name] = Field([], max_length=32)
     expires_at: Time | None = None
+    label: Name | None = None
     reason: Text | None = None
+
+
+# People who sign in with a password
+
+
+def _login(value: object) -> str:
+    """Case makes no difference."""
+    text = value.lower() if isinstance(value, str) else ""
+    if not LOGIN.fullmatch(text):
+        raise ValueError("must be 3 to 64 of a-z 0-9 . _ @ + -")
+    return text
+
+
+Login = Annotated[
+    str,
+    PlainValidator(_login),
+    _text_schema("login name; case makes no difference", "ada", pattern="^[A-Za-z0-9._@+-]{3,64}$"),
+]
+Password = Annotated[str, StringConstraints(max_length=1_000)]  # what is good enough, passwords.py says
+
+
+class SignIn(Request):
+    login: Login
+    password: Password
+
+
+class SignUp(SignIn):
+    """name: of the account, as its owner may call it."""
+
+    name: Name | None = None
 
 
 # Administration
@@ -408,6 +440,14 @@ class NewAccount(Request):
             risk_class=self.risk_class,
             reason=self.reason,
         )
+
+
+class NewUser(SignIn):
+    """A login that acts for an account. scopes: `admin` makes it an operator's."""
+
+    account_id: Name
+    scopes: list[Word[Scope]] = Field(min_length=1, max_length=4)
+    reason: Text | None = None
 
 
 def freeze_command(body: Empty, account_id: str, *, frozen: bool) -> FreezeAccount:

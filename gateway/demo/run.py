@@ -7,6 +7,7 @@ stopped in the middle is finished by the next.
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,17 +19,19 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gateway.client import ApiKey, Client, decimal, loan_body, retried
+from gateway.client import ApiError, ApiKey, Client, decimal, loan_body, retried
 from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
 from gateway.demo.traders import Investor, Listed, MarketMaker, Originator, Tally, Trader, listed_loans
 from gateway.serve import Running, running_service, stop_on_signals, write_private
+from market.settlement.journal import HOUSE
 
 SETUP_CONCURRENCY = 32
 MARKET_MAKERS = ("MM-1", "MM-2")
 SELLERS = ("SELLER-1", "SELLER-2", "SELLER-3")
 BUYERS = ("BUYER-1", "BUYER-2", "BUYER-3", "BUYER-4")
 VISITOR = "VISITOR"  # nobody's: for whoever looks at the demo to trade with
+LOGINS = {"visitor": (VISITOR, ["read", "trade"]), "operator": (HOUSE, ["read", "transfer", "admin"])}
 CASH = {  # in minor units
     "market_maker": {"CNY": 200_000_000_00, "USD": 10_000_000_00},
     "investor": {"CNY": 20_000_000_00, "USD": 1_000_000_00},
@@ -46,6 +49,11 @@ class DemoSettings(Settings):
     )
     log_level: str = Field(
         default="WARNING", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error"
+    )
+    allow_signup: bool = Field(default=True, description="let strangers open an investor's account with a password")
+    signup_cash: str = Field(
+        default="CNY:1000000.00,USD:100000.00",
+        description="simulated cash of everybody who signs up, such as CNY:100000.00,USD:10000.00",
     )
     loans: int = Field(default=2_000, ge=1, le=99_999, description="loans of the made-up book (first run)")
     seed: int = Field(default=1, description="makes another book and other traders")
@@ -70,8 +78,9 @@ async def _demo(settings: DemoSettings, console: Console) -> None:
     async with running_service(settings) as service:
         async with Client(service.url, service.admin_key, connections_max=SETUP_CONCURRENCY) as admin:
             keys = await _set_up(admin, settings, console)
+            passwords = await _let_in(admin, settings)
             loans = await listed_loans(admin, count=settings.quoted_loans, seed=settings.seed)
-        _introduce(service, keys, settings, console)
+        _introduce(service, keys, passwords, settings, console)
         tally = Tally()
         traders = _traders(service.url, keys, loans, tally, settings)
         try:
@@ -108,6 +117,24 @@ async def _set_up(admin: Client, settings: DemoSettings, console: Console) -> di
     content = {"keys": {name: asdict(key) for name, key in keys.items()}}
     write_private(file, json.dumps(content, indent=1) + "\n")
     return keys
+
+
+async def _let_in(admin: Client, settings: DemoSettings) -> dict[str, str]:
+    """Return the password of each who may sign in, by login. They are kept before they are used."""
+    file = settings.data_dir / "demo.json"
+    content = json.loads(file.read_text())
+    if "passwords" not in content:
+        content["passwords"] = {login: f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for login in LOGINS}
+        write_private(file, json.dumps(content, indent=1) + "\n")
+    passwords: dict[str, str] = content["passwords"]
+    for login, (account, scopes) in LOGINS.items():
+        body = {"login": login, "password": passwords[login], "account_id": account, "scopes": scopes}
+        try:
+            await admin.post("/v1/admin/users", body)
+        except ApiError as e:
+            if e.code != "duplicate_id":  # made by an earlier run
+                raise
+    return passwords
 
 
 def _posts(admin: Client, path: str, bodies: Iterable[Mapping[str, object]]) -> list[Call]:
@@ -159,7 +186,9 @@ def _traders(
     ]
 
 
-def _introduce(service: Running, keys: dict[str, ApiKey], settings: DemoSettings, console: Console) -> None:
+def _introduce(
+    service: Running, keys: dict[str, ApiKey], passwords: dict[str, str], settings: DemoSettings, console: Console
+) -> None:
     console.print(
         f"\n[bold]The market is open at {service.url}[/bold] (simulated loans, traders and money)\n", soft_wrap=True
     )
@@ -174,6 +203,9 @@ def _introduce(service: Running, keys: dict[str, ApiKey], settings: DemoSettings
     console.print(f"\n  {'account':<16} {'API key':<28} secret")
     for account, key in {"HOUSE (admin)": service.admin_key, **keys}.items():
         console.print(f"  {account:<16} {key.key:<28} {key.secret}", soft_wrap=True)
+    console.print(f"\n  {'login':<16} password")
+    for login, password in passwords.items():
+        console.print(f"  {login:<16} {password}", soft_wrap=True)
     console.print(f"\n{VISITOR} has cash and is yours to trade with. Ctrl-C stops the market.\n")
 
 

@@ -47,16 +47,16 @@ async def prove(
     peer: str | None,
 ) -> Principal:
     """Return who signed a private call, and use up its nonce."""
-    principal = keys.of_key(headers.get("API-Key"), peer)
+    api_key = keys.of_key(headers.get("API-Key"), peer)
     if nonce is None or not (nonce.isascii() and nonce.isdigit() and len(nonce) <= 19 and 0 < int(nonce) <= NONCE_MAX):
         raise InvalidNonce("nonce: must be a whole number above the last one", field="nonce")
     given = headers.get("API-Sign", "")
     try:
-        expected = facade_signature(principal.api_key.secret, path=path, nonce=nonce, body=body)
+        expected = facade_signature(api_key.secret, path=path, nonce=nonce, body=body)
     except binascii.Error as e:
         raise AuthInvalidSignature("this key's secret is no base64 text") from e
     if not hmac.compare_digest(expected.encode(), given.encode(errors="surrogateescape")):
         raise AuthInvalidSignature("the signature does not match")
-    if await pool.fetchval(USE_NONCE, principal.key, int(nonce)) is None:
+    if await pool.fetchval(USE_NONCE, api_key.key, int(nonce)) is None:
         raise InvalidNonce("nonce: must be above the last one", field="nonce")
-    return principal
+    return Principal(api_key)

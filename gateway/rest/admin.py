@@ -16,6 +16,7 @@ from gateway.answers import (
     IssuedFace,
     ModeSet,
     MovedCash,
+    NewUserOut,
     OpenedAccount,
     Page,
     RegisteredLoan,
@@ -32,6 +33,7 @@ from gateway.requests import (
     NewFace,
     NewLoan,
     NewMode,
+    NewUser,
     RulebookChoice,
     ServicingBody,
     ServicingList,
@@ -107,6 +109,25 @@ async def new_key(call: Call) -> web.Response:
     made = await call.api.keys.create(account.account_id, wanted, created_by=call.principal.key)
     body = {**made.shown(), "secret": made.secret, "engine_seq": call.api.views.engine_seq}
     return reply(body, status=HTTPStatus.CREATED)
+
+
+async def new_user(call: Call) -> web.Response:
+    wanted = call.parsed(NewUser)
+    view = call.api.views.account(AccountId(wanted.account_id))
+
+    async def account() -> AccountId:
+        return view.account_id
+
+    user = await call.api.sessions.add_user(
+        wanted.login,
+        wanted.password,
+        frozenset(wanted.scopes),
+        account=account,
+        by=call.principal.key,
+        reason=wanted.reason,
+    )
+    about = {"user_id": user.user_id, "login": user.login, "account_id": user.account_id, "scopes": sorted(user.scopes)}
+    return reply(about, status=HTTPStatus.CREATED)
 
 
 def _freezing(*, frozen: bool) -> Handler:
@@ -249,6 +270,24 @@ ROUTES = (
             body=NewApiKey,
             example={"scopes": ["read", "trade"], "ip_allow": [], "expires_at": None},
             answers={201: AdminKey},
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/admin/users",
+        Access.ADMIN,
+        new_user,
+        doc=Doc(
+            summary="Let somebody sign in for an account; the scope admin makes an operator",
+            body=NewUser,
+            example={
+                "login": "operator",
+                "password": "correct horse battery",
+                "account_id": "HOUSE",
+                "scopes": ["read", "admin"],
+            },
+            answers={201: NewUserOut},
+            refusals=(UnknownAccount, DuplicateId),
         ),
     ),
     Route(

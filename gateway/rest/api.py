@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gateway.auth import KeyRing, Principal
 from gateway.board import CommittedBoard
+from gateway.browser import SAFE_METHODS, Browsers
 from gateway.errors import (
     AuthRequired,
     MethodNotAllowed,
@@ -35,6 +36,7 @@ from gateway.history import History, Span
 from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests import Request, Scope
+from gateway.sessions import SignUps, WebSessions
 from gateway.views import AccountView, Views
 from gateway.wire import (
     PLAIN_DECIMAL,
@@ -82,6 +84,9 @@ class Api:
     views: Views
     board: CommittedBoard
     keys: KeyRing
+    sessions: WebSessions
+    sign_ups: SignUps
+    browsers: Browsers
     history: History
     pool: "asyncpg.Pool[asyncpg.Record]"
     clock: Callable[[], int]
@@ -94,9 +99,10 @@ ORDER_COMMANDS = (PlaceOrder, AmendOrder, CancelOrder, CancelAll)  # whose outco
 
 
 class Access(StrEnum):
-    """Who may call a route: anybody, or the holder of a key with that scope."""
+    """Who may call a route: anybody, whoever proves who he is, or the holder of a credential with that scope."""
 
     PUBLIC = "public"
+    SIGNED = "signed"
     READ = "read"
     TRADE = "trade"
     TRANSFER = "transfer"
@@ -276,6 +282,10 @@ class Route:
     _: KW_ONLY
     doc: Doc
 
+    @property
+    def is_rated(self) -> bool:
+        return self.access in (Access.SIGNED, Access.READ, Access.TRADE)
+
 
 def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
@@ -308,7 +318,7 @@ def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.Str
 
 def _bucket_of(route: Route) -> Bucket | None:
     """Administration and transfers are not limited."""
-    if route.access not in (Access.READ, Access.TRADE):
+    if not route.is_rated:
         return None
     if route.path in NEVER_REFUSED:
         return Bucket.CANCELS
@@ -325,10 +335,22 @@ def _cost(route: Route, body: Mapping[str, Any]) -> int:
 async def _authenticated(api: Api, route: Route, request: web.Request, data: bytes) -> Principal | None:
     if route.access is Access.PUBLIC:
         return None
-    principal = await api.keys.of_request(
-        headers=request.headers, method=request.method, path=request.raw_path, body=data, peer=request.remote
-    )
-    principal.require(Scope(route.access))
+    principal = await _principal(api, request, data)
+    if route.access is not Access.SIGNED:
+        principal.require(Scope(route.access))
+    return principal
+
+
+async def _principal(api: Api, request: web.Request, data: bytes) -> Principal:
+    """Return who asks: the key that signed the request, or else the session in the browser's cookie."""
+    token = None if "X-API-Key" in request.headers else api.browsers.token_of(request)
+    if token is None:
+        return await api.keys.of_request(
+            headers=request.headers, method=request.method, path=request.raw_path, body=data, peer=request.remote
+        )
+    principal = api.sessions.of_token(token)
+    if request.method not in SAFE_METHODS:
+        api.browsers.check_write(request, token)
     return principal
 
 

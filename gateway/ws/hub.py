@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 POLLS_PER_TICK = 10
+POLLS_PER_CHECK = 5
 HEARTBEAT = Message({"channel": "heartbeat", "type": "update", "data": []})
 
 F = TypeVar("F", bound=Feed)
@@ -53,6 +54,9 @@ class Connected(Protocol):
 
     def tick(self, now: float) -> None:
         """Called every second: ping, or give up a peer that has gone silent."""
+
+    def check_credentials(self) -> None:
+        """Called twice a second: close if the credential has ended."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close; never waits."""
@@ -283,6 +287,9 @@ class Hub:
             await asyncio.sleep(POLL_S)
             self._written = {outbox for outbox in self._written if outbox.poll()}
             polls += 1
+            if polls % POLLS_PER_CHECK == 0:
+                for session in list(self.sessions):
+                    session.check_credentials()
             if polls % POLLS_PER_TICK == 0:
                 for session in list(self.sessions):
                     if session.is_subscribed and not session.outbox.congested:

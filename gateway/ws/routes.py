@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from gateway.errors import AuthRequired
 from gateway.ws.methods import METHODS
 from gateway.ws.session import CLOSE_TIMEOUT_S, Gate, Session, legal_close_code
 
@@ -29,6 +30,12 @@ def add_websocket(app: web.Application, gate: Gate, *, echo: bool = False) -> No
 
 async def serve_socket(request: web.Request) -> web.WebSocketResponse:
     gate = request.app[GATE]
+    gate.browsers.check_origin(request)
+    token = gate.browsers.token_of(request)
+    signed_in = None
+    if token is not None:
+        with suppress(AuthRequired):  # a session that has ended: as anybody
+            signed_in = gate.sessions.of_token(token)
     socket = _socket(gate.limits.frame_bytes_max)
     await socket.prepare(request)
     transport = request.transport
@@ -43,6 +50,7 @@ async def serve_socket(request: web.Request) -> web.WebSocketResponse:
         peer=request.remote,
         numbers=request.query.get("num") == "json",
         methods=METHODS,
+        signed_in=signed_in,
     )
     await session.run()
     return socket

@@ -16,10 +16,12 @@ import asyncpg
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from gateway.auth import KeyRing, Principal
+from gateway.browser import Browsers
 from gateway.errors import AuthInvalidKey, AuthRequired, UnknownField, UnknownMethod, ws_error
 from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests import Scope
+from gateway.sessions import WebSessions
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
@@ -64,6 +66,8 @@ class Gate:
     views: Views
     hub: Hub
     keys: KeyRing
+    sessions: WebSessions
+    browsers: Browsers
     history: StreamHistory
     boards: Boards
     metrics: Metrics
@@ -92,7 +96,10 @@ Method = Callable[["Session", Request], Awaitable[None]]
 
 
 class Session:
-    """The state of one connection. login: who it acts for, None before login."""
+    """The state of one connection. login: who it acts for, None before login.
+
+    vouchers: whom its requests named by tokens, by credential; private streams may be theirs.
+    """
 
     def __init__(
         self,
@@ -105,12 +112,14 @@ class Session:
         peer: str | None,
         numbers: bool,
         methods: dict[str, Method],
+        signed_in: Principal | None = None,
     ) -> None:
         self.gate = gate
         self.connection_id = connection_id
         self.challenge = challenge
         self.peer = peer
         self.login: Principal | None = None
+        self.vouchers: dict[str, Principal] = {}
         self.name: str = connection_id  # the session that its orders belong to
         self.feeds: dict[Key, Feed] = {}
         self.streams: set[str] = set()  # status and heartbeat, which every socket gets
@@ -133,6 +142,8 @@ class Session:
         self._unreadable: deque[float] = deque(maxlen=gate.limits.unreadable_max)
         self._closing: tuple[int, str] | None = None
         self._goodbye: asyncio.Task[None] | None = None
+        if signed_in is not None:
+            self.log_in(signed_in, None, None)
 
     @property
     def is_subscribed(self) -> bool:
@@ -180,11 +191,18 @@ class Session:
         if now - self._heard > self.gate.limits.silence_s_max:
             self.outbox.close()
             self._transport.abort()
-        elif self.login is not None and not self.gate.keys.is_live(self.login):
-            self.close(CLOSE_AUTH, "the key was revoked or has expired")
         elif now - self._pinged >= self.gate.limits.ping_every_s:
             self._pinged = now
             self.outbox.ping()
+
+    def check_credentials(self) -> None:
+        """Close if a credential that private streams were asked with is no more."""
+        who = self.login
+        if who is None and not self.vouchers:
+            return
+        is_live = self.gate.keys.is_live
+        if (who is not None and not is_live(who)) or not all(map(is_live, self.vouchers.values())):
+            self.close(CLOSE_AUTH, "the key or the session was revoked or has expired")
 
     def principal(self, token: str | None, scope: Scope) -> Principal:
         """Return who asks: whom the token names, else who logged in, if the key has the scope."""
@@ -195,6 +213,8 @@ class Session:
         if not keys.is_live(who):
             raise AuthInvalidKey
         who.require(scope)
+        if token is not None:
+            self.vouchers[who.credential.id] = who
         return who
 
     def payer(self, request: Request, token: str | None, scope: Scope, bucket: Bucket, count: int = 1) -> Principal:
@@ -310,7 +330,9 @@ class Session:
 
     def _greet(self) -> None:
         gate = self.gate
-        more = {"connection_id": self.connection_id, "challenge": self.challenge}
+        more: dict[str, Any] = {"connection_id": self.connection_id, "challenge": self.challenge}
+        if self.login is not None:
+            more |= {"account": self.login.account_id, "scopes": sorted(self.login.scopes)}
         self.outbox.send(status_message(gate.views, gate.clock(), **more), excused=True)
 
     def _rate(self, request: Request | None) -> dict[str, Any]:

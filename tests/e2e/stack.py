@@ -75,14 +75,16 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(dsn: str, *, limits: SocketLimits | None = None, loans: int = 2) -> AsyncIterator[Stack]:
+async def running_stack(
+    dsn: str, *, limits: SocketLimits | None = None, loans: int = 2, settings: Settings | None = None
+) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
     metrics = Metrics()
     engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=time.time_ns, metrics=metrics)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
     keys = KeyRing(pool, clock=time.time_ns)
     gateway = build_gateway(
-        settings=Settings(ws_echo=True),
+        settings=settings or Settings(ws_echo=True),
         engine=engine,
         pool=pool,
         keys=keys,

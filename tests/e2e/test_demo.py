@@ -17,6 +17,9 @@ def test_the_demo_trades_and_finds_its_data_again(tmp_path: Path) -> None:
     keys = json.loads((folder / "demo.json").read_text())["keys"]
     assert stat.S_IMODE((folder / "demo.json").stat().st_mode) == 0o600
     assert all(key["secret"] in first.stdout for key in keys.values())
+    passwords = json.loads((folder / "demo.json").read_text())["passwords"]
+    assert passwords.keys() == {"visitor", "operator"}
+    assert all(password in first.stdout for password in passwords.values())
     trades, open_orders = last_line(first.stdout)
     assert trades > 0
     assert open_orders > 0
@@ -24,6 +27,7 @@ def test_the_demo_trades_and_finds_its_data_again(tmp_path: Path) -> None:
     second = debt_market("demo", *flags, "--duration-s", "2")
     assert second.returncode == 0, second.stderr
     assert keys["MM-1"]["secret"] in second.stdout
+    assert passwords["operator"] in second.stdout
     assert "Registering" not in second.stdout
     assert last_line(second.stdout)[1] > 0
 

@@ -179,7 +179,7 @@ async def test_a_nonce_is_good_once_also_after_a_restart(database: str) -> None:
         assert (await client.post("Balance", nonce="10"))["error"] == []
         reborn = KeyRing(stack.pool, clock=lambda: 0)
         await reborn.load()
-        stack.keys._keys, stack.keys._replays = reborn._keys, reborn._replays
+        stack.keys.live, stack.keys._replays = reborn.live, reborn._replays
         assert (await client.post("Balance", nonce="10"))["error"] == ["EAPI:Invalid nonce"]
         assert (await client.post("Balance", nonce="11"))["error"] == []
 

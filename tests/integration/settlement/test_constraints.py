@@ -43,6 +43,21 @@ def new_assignment(changes: str) -> str:
     return changed_copy("assignment", "{" + changes + "}", "kind = 'trade'")
 
 
+def new_user(**changed: str) -> str:
+    row = {"user_id": "u", "login": "ada", "password_hash": "$argon2id$", "account_id": "A", "scopes": "{read}"}
+    return inserted("web_user", {**row, "created_by": "x", **changed})
+
+
+def new_session(**changed: str) -> str:
+    row = {"token_hash": f"\\x{'00' * 32}", "user_id": "u", "expires_at": "2999-01-01"}
+    return inserted("web_session", {**row, **changed})
+
+
+def inserted(table: str, row: dict[str, str]) -> str:
+    values = ", ".join(f"'{value}'" for value in row.values())
+    return f"INSERT INTO market.{table} ({', '.join(row)}) VALUES ({values})"
+
+
 # Constraint name -> what it must refuse.
 REFUSED = {
     "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
@@ -134,6 +149,14 @@ REFUSED = {
     "facade_nonce_positive": "INSERT INTO market.facade_nonce VALUES ('no key', 0)",
     "api_key_scopes_known": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'A', '', '{everything}', '')",
+    "web_user_account_exists": new_user(account_id="nobody"),
+    "web_user_scopes_known": new_user(scopes="{everything}"),
+    "web_user_login_is_plain": new_user(login="Ada"),
+    "web_user_login_is_one": f"{new_user()}; {new_user(user_id='v')}",
+    "web_user_password_is_hashed": new_user(password_hash="correct horse battery"),
+    "web_session_user_exists": new_session(user_id="nobody"),
+    "web_session_token_is_sha256": f"{new_user()}; {new_session(token_hash='token')}",
+    "web_session_ends": f"{new_user()}; {new_session(expires_at='2000-01-01')}",
 }
 MORE = [  # other ways to break what the list above covers once
     ("balances_begin_at_zero", "INSERT INTO market.position VALUES ('A', 'L2', 1, 0, 0)"),
@@ -189,6 +212,8 @@ async def test_every_rule_of_the_schema_has_a_case_here(database: str) -> None:
         "cash_is_what_memory_says",  # test_writer
         "face_is_what_memory_says",  # test_writer
     }
-    # Indices that are rules.
-    unique = {"trade_settles_once", "client_order_id_used_once", "servicing_settles_once", "entry_assigns_once"}
+    unique = {  # indices that are rules
+        *("trade_settles_once", "client_order_id_used_once", "servicing_settles_once", "entry_assigns_once"),
+        "web_user_login_is_one",
+    }
     assert {*named, *raised, *refused} == {*REFUSED, *elsewhere} - unique

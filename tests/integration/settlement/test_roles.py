@@ -74,6 +74,26 @@ async def test_keys_belong_to_the_gateway(database: str) -> None:
             await as_role(database, role, statement)
 
 
+async def test_logins_and_sessions_belong_to_the_gateway(database: str) -> None:
+    async with opened(database) as store:
+        await store.commit(traded_market().take())
+    user = "INSERT INTO market.web_user VALUES ('u', 'ada', '$argon2id$', 'A', '{read}', now(), 'x')"
+    session = f"INSERT INTO market.web_session VALUES ('\\x{'00' * 32}', 'u', now(), '2999-01-01')"
+    changed = "UPDATE market.web_user SET password_hash = '$argon2id$2'"
+    for statement in (user, session, changed, "DELETE FROM market.web_session"):
+        await as_role(database, GATEWAY, statement)
+    for role, statement in (
+        (ENGINE, "SELECT login FROM market.web_user"),
+        (ENGINE, "SELECT FROM market.web_session"),
+        (GATEWAY, "UPDATE market.web_user SET scopes = '{admin}'"),
+        (GATEWAY, "UPDATE market.web_user SET account_id = 'B'"),
+        (GATEWAY, "UPDATE market.web_session SET expires_at = '2999-01-01'"),
+        (GATEWAY, "DELETE FROM market.web_user"),
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await as_role(database, role, statement)
+
+
 @pytest.mark.parametrize("table", HISTORY)
 @pytest.mark.parametrize("statement", ["UPDATE market.{} SET {} = {}", "DELETE FROM market.{}", "TRUNCATE market.{}"])
 async def test_history_is_append_only_for_its_owner_too(database: str, table: str, statement: str) -> None:

@@ -59,10 +59,10 @@ def test_a_token_lives_a_quarter_of_an_hour() -> None:
     tokens = Tokens()
     token, ends_at = tokens.new(principal(), now=7)
     assert ends_at == 7 + TOKEN_LIFE == 7 + 900 * 10**9
-    assert tokens.key_of(token, now=ends_at - 1) == "ak_1"
+    assert tokens.credential_of(token, now=ends_at - 1) == "ak_1"
     for unknown, at in ((token, ends_at), ("", 0), ("x", 0)):
         with pytest.raises(AuthInvalidKey):
-            tokens.key_of(unknown, now=at)
+            tokens.credential_of(unknown, now=at)
 
 
 def test_an_accounts_tokens_are_bounded() -> None:
@@ -71,7 +71,7 @@ def test_an_accounts_tokens_are_bounded() -> None:
     for _ in range(TOKENS_MAX):
         tokens.new(principal(), now=1)
     with pytest.raises(AuthInvalidKey):
-        tokens.key_of(first, now=2)
+        tokens.credential_of(first, now=2)
     assert len(tokens._of_token) == TOKENS_MAX
     tokens.new(principal(), now=2 * TOKEN_LIFE)
     assert len(tokens._of_token) == 1
@@ -110,8 +110,10 @@ PUBLIC = [
     "/v1/loans/{loan_id}/payments",
     "/v1/loans/{loan_id}/quote",
     "/v1/loans/{loan_id}/trades",
+    "/v1/session",  # signing in
     "/v1/status",
     "/v1/time",
+    "/v1/users",  # signing up
 ]
 
 
@@ -125,6 +127,6 @@ def test_only_reads_are_public_and_all_of_admin_is_the_operators() -> None:
     for route in ROUTES:
         assert (route.access is Access.ADMIN) == route.path.startswith("/v1/admin/")
         if route.access is Access.PUBLIC:
-            assert route.method == "GET"
+            assert route.method == "GET" or route.path in ("/v1/users", "/v1/session")
         if route.path.startswith("/v1/orders"):
             assert route.access is (Access.READ if route.method == "GET" else Access.TRADE)

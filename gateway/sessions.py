@@ -1,0 +1,257 @@
+"""People who sign in with a password, and the sessions of their browsers.
+
+A session is a random token in a cookie; kept is only its SHA-256, so that who reads the tables can't be anybody.
+Sessions are live credentials beside API keys (auth.py): what holds for a revoked key holds for a session that ended.
+The CSRF token is made from the session's token, so a page that can't read our answers can't know it.
+"""
+
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+
+import asyncpg
+
+from gateway.auth import Clock, Credential, LiveCredentials, Network, Principal, moment_of, nanos_of
+from gateway.errors import AuthRequired
+from gateway.passwords import Passwords, check_password
+from gateway.requests import Scope
+from gateway.throttle import Throttle
+from gateway.wire import SECOND
+from market.errors import DuplicateId
+from market.ids import AccountId, Currency, Minor, Nanos
+
+log = logging.getLogger(__name__)
+
+SESSIONS_MAX = 20  # of one person: a further one ends the oldest
+TRIES_PER_LOGIN, TRY_EVERY_S = 10, 10.0  # wrong passwords
+TRIES_PER_PEER, PEER_TRY_EVERY_S = 50, 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody who may sign in, and what for. user_id: what the log records as the actor."""
+
+    user_id: str
+    login: str
+    password_hash: str = field(repr=False)
+    account_id: AccountId
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSession:
+    """A credential. Times in nanoseconds."""
+
+    token_hash: bytes
+    user: User
+    created_at: Nanos
+    ends_at: Nanos
+
+    @property
+    def id(self) -> str:
+        return f"ws_{self.token_hash.hex()}"
+
+    @property
+    def actor(self) -> str:
+        return self.user.user_id
+
+    @property
+    def account_id(self) -> AccountId:
+        return self.user.account_id
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        return self.user.scopes
+
+    @property
+    def ip_allow(self) -> tuple[Network, ...]:
+        return ()
+
+    @property
+    def expires_at(self) -> Nanos:
+        return self.ends_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUps:
+    """Whether strangers may open an account. cash: simulated, in minor units, for each of them."""
+
+    allowed: bool
+    cash: Mapping[Currency, Minor]
+    throttle: Throttle
+
+
+def csrf_token(token: str) -> str:
+    """Return what X-CSRF-Token must be in a session's writes."""
+    return hmac.new(token.encode(errors="surrogateescape"), b"csrf", hashlib.sha256).hexdigest()
+
+
+def is_csrf_token(given: str, token: str) -> bool:
+    return hmac.compare_digest(csrf_token(token).encode(), given.encode(errors="surrogateescape"))
+
+
+class WebSessions:
+    """All who may sign in, and all who are. live: where sessions join the API keys.  life_s: of a session."""
+
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", *, live: LiveCredentials, clock: Clock, life_s: int
+    ) -> None:
+        self._pool = pool
+        self._live = live
+        self._clock = clock
+        self._life_s = life_s
+        self._users: dict[str, User] = {}  # by login
+        self._taking: set[str] = set()  # logins that are being made
+        self._passwords = Passwords()
+        self._tries_of_login = Throttle("wrong passwords", burst=TRIES_PER_LOGIN, every_s=TRY_EVERY_S)
+        self._tries_of_peer = Throttle("wrong passwords", burst=TRIES_PER_PEER, every_s=PEER_TRY_EVERY_S)
+
+    async def load(self) -> None:
+        """Read all, and forget sessions that ended. Call it before the first request."""
+        await self._pool.execute("DELETE FROM market.web_session WHERE expires_at <= $1", moment_of(self._clock()))
+        users = [_user(record) for record in await self._pool.fetch("SELECT * FROM market.web_user")]
+        self._users = {user.login: user for user in users}
+        by_id = {user.user_id: user for user in users}
+        for record in await self._pool.fetch("SELECT * FROM market.web_session ORDER BY created_at"):
+            self._live.add(_session(record, by_id[record["user_id"]]))
+
+    def user(self, login: str) -> User | None:
+        return self._users.get(login)
+
+    # Signing in and out
+
+    async def sign_in(self, login: str, password: str, *, peer: str | None) -> tuple[WebSession, str]:
+        """Return a new session and its token. Raises AuthInvalidLogin, RateLimited, Busy."""
+        user = self._users.get(login)
+        self._tries_of_peer.take(peer or "")
+        self._tries_of_login.take(login)
+        await self._passwords.require(None if user is None else user.password_hash, password)
+        assert user is not None
+        self._tries_of_peer.give_back(peer or "")
+        self._tries_of_login.give_back(login)
+        if self._passwords.is_outdated(user.password_hash):
+            user = await self._keep_password(user, password)
+        return await self.begin(user)
+
+    async def begin(self, user: User) -> tuple[WebSession, str]:
+        """Return a new session of somebody who proved to be the user, and its token."""
+        sessions = self._of_user(user)
+        for oldest in sessions[: max(0, len(sessions) + 1 - SESSIONS_MAX)]:
+            await self.end(oldest)
+        token, now = secrets.token_urlsafe(32), Nanos(self._clock())
+        session = WebSession(
+            token_hash=_hash_of(token), user=user, created_at=now, ends_at=Nanos(now + self._life_s * SECOND)
+        )
+        await self._pool.execute(
+            "INSERT INTO market.web_session (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+            session.token_hash,
+            user.user_id,
+            moment_of(session.created_at),
+            moment_of(session.ends_at),
+        )
+        self._live.add(session)
+        log.info("signed_in user=%s", user.user_id)
+        return session, token
+
+    def of_token(self, token: str) -> Principal:
+        """Return who a cookie stands for. Raises AuthRequired if its session has ended."""
+        session = self._live.get(f"ws_{_hash_of(token).hex()}")
+        if session is None:
+            raise AuthRequired("the session has ended: sign in again")
+        return Principal(session)
+
+    async def end(self, session: WebSession) -> None:
+        """Sign out. Sockets of the session are soon closed."""
+        self._live.remove(session.id)
+        await self._pool.execute("DELETE FROM market.web_session WHERE token_hash = $1", session.token_hash)
+        log.info("signed_out user=%s", session.user.user_id)
+
+    def _of_user(self, user: User) -> list[WebSession]:
+        """Return a person's sessions, the oldest first."""
+        return [each for each in self._live.of_account(user.account_id) if _is_of(each, user)]
+
+    # Those who may
+
+    async def add_user(
+        self,
+        login: str,
+        password: str,
+        scopes: frozenset[Scope],
+        *,
+        account: Callable[[], Awaitable[AccountId]],
+        by: str,
+        reason: str | None = None,
+    ) -> User:
+        """Let somebody sign in. account: finds or opens the account, once all else is known to be good.
+
+        Raises DuplicateId, InvalidArguments, Busy, and what `account` raises.
+        """
+        check_password(password, login=login)
+        if login in self._users or login in self._taking:
+            raise DuplicateId("this login name is taken", field="login")
+        self._taking.add(login)
+        try:
+            password_hash = await self._passwords.hash(password)
+            user = User(
+                user_id=f"u_{secrets.token_hex(12)}",
+                login=login,
+                password_hash=password_hash,
+                account_id=await account(),
+                scopes=scopes,
+            )
+            await self._pool.execute(
+                "INSERT INTO market.web_user (user_id, login, password_hash, account_id, scopes, created_by, reason) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                user.user_id,
+                login,
+                password_hash,
+                user.account_id,
+                sorted(scopes),
+                by,
+                reason,
+            )
+        except asyncpg.UniqueViolationError as e:  # another gateway was quicker
+            raise DuplicateId("this login name is taken", field="login") from e
+        finally:
+            self._taking.discard(login)
+        self._users[login] = user
+        return user
+
+    async def _keep_password(self, user: User, password: str) -> User:
+        changed = replace(user, password_hash=await self._passwords.hash(password))
+        await self._pool.execute(
+            "UPDATE market.web_user SET password_hash = $2 WHERE user_id = $1", user.user_id, changed.password_hash
+        )
+        self._users[user.login] = changed
+        return changed
+
+
+def _is_of(credential: Credential, user: User) -> TypeGuard[WebSession]:
+    return isinstance(credential, WebSession) and credential.user.user_id == user.user_id
+
+
+def _hash_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+
+
+def _user(record: asyncpg.Record) -> User:
+    return User(
+        user_id=record["user_id"],
+        login=record["login"],
+        password_hash=record["password_hash"],
+        account_id=AccountId(record["account_id"]),
+        scopes=frozenset(Scope(scope) for scope in record["scopes"]),
+    )
+
+
+def _session(record: asyncpg.Record, user: User) -> WebSession:
+    return WebSession(
+        token_hash=record["token_hash"],
+        user=user,
+        created_at=nanos_of(record["created_at"]),
+        ends_at=nanos_of(record["expires_at"]),
+    )
