@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.postgres import DatabaseServer, running_server
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,11 @@ async def database(postgres: DatabaseServer) -> AsyncIterator[str]:
     dsn = await postgres.create_migrated_database()
     yield dsn
     await postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of the test's own, without persistence."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()

