@@ -126,6 +126,8 @@ class TimeNow(BaseModel):
 
 
 class Status(BaseModel):
+    """simulated: whether its money is, which newcomers are given.  sign_up: whether strangers may open an account."""
+
     system: Literal["online", "cancel_only", "post_only", "maintenance"]
     mode: Mode
     api_version: Literal["v2"]
@@ -134,6 +136,8 @@ class Status(BaseModel):
     business_date: DayText
     server_time: Moment
     engine: Phase
+    simulated: bool
+    sign_up: bool
 
 
 class BucketLimit(BaseModel):

@@ -22,7 +22,9 @@ async def get_time(call: Call) -> web.Response:
 
 
 async def get_status(call: Call) -> web.Response:
-    return reply({**status_row(call.api.views, call.now), "engine": call.api.engine.phase})
+    rules = call.api.sign_ups
+    more = {"engine": call.api.engine.phase, "simulated": bool(rules.cash), "sign_up": rules.allowed}
+    return reply({**status_row(call.api.views, call.now), **more})
 
 
 async def get_limits(call: Call) -> web.Response:

@@ -155,6 +155,7 @@ export const account = {
   cashflows: () => all<CashflowTotal>((cursor) => ask("/v1/cashflows", { group: "date", limit: 500, cursor })),
   openOrders: () => all<Order>((cursor) => ask("/v1/orders", { limit: 500, cursor })),
   trades: (limit = 100) => ask<Page<Trade>>("/v1/trades", { limit }),
+  tradesOf: (loanId: string) => ask<Page<Trade>>("/v1/trades", { loan_id: loanId, limit: 100 }),
   place: (order: NewOrder) => tell<Order & { duplicate: boolean }>("POST", "/v1/orders", order),
   placeBatch: (orders: NewOrder[]) =>
     tell<{ orders: ((Order & { error?: undefined }) | { error: string; error_detail: { code: string; message: string } })[] }>(
@@ -166,8 +167,25 @@ export const account = {
     tell<Order>("PATCH", `/v1/orders/${orderId}`, change),
   cancel: async (orderId: string) => (await send("DELETE", `/v1/orders/${orderId}`)).json() as Promise<Order>,
   cancelAll: () => tell<{ count: number }>("POST", "/v1/orders/cancel-all"),
+  /** The whole statement as a file's text, page by page. */
+  statement: async (format: "json" | "csv"): Promise<string> => {
+    if (format === "json") {
+      const rows = await all((cursor) => ask<Page<unknown>>("/v1/statement", { limit: 500, cursor }), Infinity);
+      return JSON.stringify(rows, null, 1);
+    }
+    let text = "";
+    let cursor: string | null = null;
+    do {
+      const response: Response = await send("GET", address("/v1/statement", { format: "csv", limit: 500, cursor }));
+      const page = await response.text();
+      text += text === "" ? page : page.slice(page.indexOf("\r\n") + 2); // one head is enough
+      cursor = /cursor=([^&>]+)/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
+    } while (cursor !== null);
+    return text;
+  },
   keys: () => ask<Page<ApiKey>>("/v1/api-keys"),
-  newKey: (scopes: string[]) => tell<ApiKey & { secret: string }>("POST", "/v1/api-keys", { scopes }),
+  newKey: (scopes: string[], reason: string) =>
+    tell<ApiKey & { secret: string }>("POST", "/v1/api-keys", { scopes, ...(reason && { reason }) }),
   revokeKey: async (key: string) => (await send("DELETE", `/v1/api-keys/${encodeURIComponent(key)}`)).json(),
 };
 
@@ -192,10 +210,12 @@ export const operator = {
 };
 
 export interface SessionInfo {
+  login: string | null;
   account_id: string;
+  kind: string;
+  name: string;
   scopes: string[];
   csrf_token: string;
-  [more: string]: unknown;
 }
 
 function remember(info: SessionInfo): SessionInfo {
@@ -205,7 +225,10 @@ function remember(info: SessionInfo): SessionInfo {
 
 export const session = {
   current: async () => remember(await ask<SessionInfo>("/v1/session")),
-  signIn: async (body: Record<string, string>) => remember(await tell<SessionInfo>("POST", "/v1/session", body)),
+  signIn: async (login: string, password: string) =>
+    remember(await tell<SessionInfo>("POST", "/v1/session", { login, password })),
+  signUp: async (login: string, password: string, name: string) =>
+    remember(await tell<SessionInfo>("POST", "/v1/users", { login, password, ...(name && { name }) })),
   signOut: async () => {
     await send("DELETE", "/v1/session");
     csrf = null;

@@ -29,8 +29,13 @@ class Session {
     this.isKnown = true;
   }
 
-  async signIn(body: Record<string, string>): Promise<void> {
-    this.info = await api.signIn(body);
+  async signIn(login: string, password: string): Promise<void> {
+    this.info = await api.signIn(login, password);
+    socket.restart(); // the socket is whoever the cookie was when it opened
+  }
+
+  async signUp(login: string, password: string, name: string): Promise<void> {
+    this.info = await api.signUp(login, password, name);
     socket.restart();
   }
 

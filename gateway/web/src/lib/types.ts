@@ -179,6 +179,7 @@ export interface Order {
 
 export interface Trade {
   trade_id: string;
+  order_id: string;
   loan_id: string;
   side: Side;
   price: string;
@@ -224,7 +225,10 @@ export interface CashflowTotal {
   currency: string;
 }
 
+/** simulated: the money is.  sign_up: whether anybody may open an account. */
 export interface Status {
+  simulated?: boolean;
+  sign_up?: boolean;
   system: string;
   mode: string;
   epoch: number;
@@ -244,8 +248,16 @@ export interface Candle {
   interval_begin: string;
 }
 
+/** A link of a loan's chain of title; parties are pseudonyms. */
 export interface Assignment {
-  [key: string]: unknown;
+  n: number;
+  kind: "issuance" | "trade";
+  trade_id: string | null;
+  assignor: string | null;
+  assignee: string;
+  face: string;
+  effective_between_parties_at: string;
+  hash: string;
 }
 
 export interface ApiKey {
@@ -254,6 +266,7 @@ export interface ApiKey {
   ip_allow: string[];
   expires_at: string | null;
   created_at: string;
+  reason: string | null;
 }
 
 export interface Audit {

@@ -1,0 +1,235 @@
+/** An order in the making. Price, discount and yield are three ways to say one thing: naming one gives the others.
+ *
+ * Prices and discounts are turned into each other here, exactly; yields by the API, which also says what it costs.
+ */
+
+import { Action } from "./action.svelte";
+import { ApiError, account, market, newOrderId, type NewOrder } from "./api";
+import { decimal, discountOf, floorTo, fractionOf, percentOf, units } from "./money";
+import type { Loan, Order, Quote, Side, Trade } from "./types";
+
+export type Kind = "market" | "limit" | "yield";
+export type By = "price" | "discount" | "yield";
+export type Amount = "face" | "cash";
+
+export const LASTING = ["gtc", "day", "gtd", "ioc", "fok"] as const;
+export type Lasting = (typeof LASTING)[number];
+
+const ASK_AFTER_MS = 140;
+const TRIES = 5;
+
+export interface Placed {
+  order: Order & { duplicate: boolean };
+  fills: Trade[];
+}
+
+export class Ticket {
+  side = $state<Side>("buy");
+  kind = $state<Kind>("limit");
+  price = $state("");
+  discount = $state("");
+  yield = $state("");
+  by = $state<By>("price");
+  amount = $state<Amount>("face");
+  face = $state("");
+  cash = $state("");
+  lasting = $state<Lasting>("gtc");
+  until = $state("");
+  postOnly = $state(false);
+  pegged = $state(false);
+  step = $state<"edit" | "confirm" | "result">("edit");
+
+  quote = $state.raw<Quote | null>(null);
+  quoteError = $state.raw<ApiError | null>(null);
+  isAsking = $state(false);
+  placing = new Action((order: NewOrder) => this.#place(order));
+
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #abort = new AbortController();
+  #id = newOrderId();
+
+  constructor(readonly loan: () => Loan) {}
+
+  /** Take a price from the book. */
+  setPrice(price: string): void {
+    this.by = "price";
+    this.price = price;
+    this.discount = discountOf(price) ?? "";
+    this.ask();
+  }
+
+  typedPrice(text: string): void {
+    this.by = "price";
+    this.price = text;
+    this.discount = discountOf(text) ?? "";
+    this.yield = "";
+    this.ask();
+  }
+
+  typedDiscount(text: string): void {
+    this.by = "discount";
+    this.discount = text;
+    this.price = discountOf(text) ?? "";
+    this.yield = "";
+    this.ask();
+  }
+
+  typedYield(text: string): void {
+    this.by = "yield";
+    this.yield = text;
+    this.price = "";
+    this.discount = "";
+    this.ask();
+  }
+
+  /** Ask what it would cost, once the typing pauses. */
+  ask(): void {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    this.isAsking = true;
+    this.#timer = setTimeout(() => void this.#ask(), ASK_AFTER_MS);
+  }
+
+  leave(): void {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+  }
+
+  async #ask(): Promise<void> {
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    try {
+      const quote = this.amount === "face" ? await this.#ofFace(signal) : await this.#ofCash(signal);
+      if (signal.aborted) return;
+      this.quote = quote;
+      this.quoteError = null;
+      if (quote && this.kind !== "market") this.#link(quote);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      this.quote = null;
+      this.quoteError = error;
+    } finally {
+      if (!signal.aborted) this.isAsking = false;
+    }
+  }
+
+  #link(quote: Quote): void {
+    if (this.by === "yield") {
+      this.price = quote.price ?? "";
+      this.discount = discountOf(this.price) ?? "";
+    } else {
+      this.yield = quote.ytm === null ? "" : (percentOf(quote.ytm) ?? "").replace(/\.?0+$/, "");
+    }
+  }
+
+  async #ofFace(signal: AbortSignal): Promise<Quote | null> {
+    const face = units(this.face);
+    // Without a quantity the link between price and yield is still asked for, at the least that trades.
+    const quantity = face !== null && face > 0n ? this.face : this.loan().rulebook.min_face;
+    const quote = await this.#asked(quantity, signal);
+    return face !== null && face > 0n ? quote : (quote && this.#link(quote), null);
+  }
+
+  /** Find the largest face whose total is within the cash: each try scales by what the one before cost. */
+  async #ofCash(signal: AbortSignal): Promise<Quote | null> {
+    const cash = units(this.cash);
+    const { lot, min_face } = this.loan().rulebook;
+    const [step, least] = [units(lot) ?? 1n, units(min_face) ?? 1n];
+    if (cash === null || cash <= 0n) return this.#ofFaceless(signal);
+    let face = floorTo(cash > least ? cash : least, step);
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const quote = await this.#asked(decimal(face), signal);
+      const total = units(quote?.total) ?? 0n;
+      if (!quote || total === 0n) return quote;
+      const filled = face - (units(quote.unfilled_qty) ?? 0n);
+      if (total <= cash && (tries > 0 || face === least)) {
+        this.face = quote.qty;
+        return quote;
+      }
+      const scaled = floorTo((filled * cash) / total, step);
+      const next = tries > 1 && scaled >= face ? face - step : scaled;
+      if (next < least) {
+        this.face = "";
+        throw new ApiError("below_minimum", "", { need: min_face });
+      }
+      face = next;
+    }
+    return null;
+  }
+
+  async #ofFaceless(signal: AbortSignal): Promise<null> {
+    const quote = await this.#asked(this.loan().rulebook.min_face, signal);
+    if (quote && this.kind !== "market") this.#link(quote);
+    return null;
+  }
+
+  async #asked(quantity: string, signal: AbortSignal): Promise<Quote | null> {
+    const asked: { side: Side; qty: string; price?: string; yield?: string } = { side: this.side, qty: quantity };
+    if (this.kind !== "market") {
+      if (this.by === "yield") {
+        const fraction = fractionOf(this.yield);
+        if (fraction === null) return null;
+        asked.yield = fraction;
+      } else {
+        if (units(this.price) === null) return null;
+        asked.price = this.price;
+      }
+    }
+    return market.quote(this.loan().loan_id, asked, signal);
+  }
+
+  /** What is sent, or null while something is missing. */
+  get order(): NewOrder | null {
+    const face = units(this.face);
+    if (face === null || face <= 0n || !this.quote) return null;
+    const order: NewOrder = {
+      loan_id: this.loan().loan_id,
+      side: this.side,
+      order_type: this.kind,
+      order_qty: this.face,
+      cl_ord_id: this.#id,
+    };
+    if (this.kind === "market") return order;
+    order.time_in_force = this.lasting;
+    if (this.kind === "limit") order.limit_price = this.price;
+    else {
+      const fraction = fractionOf(this.yield);
+      if (fraction === null) return null;
+      order.limit_yield = fraction;
+      if (this.pegged && this.mayRest) order.peg = "yield";
+    }
+    if (this.lasting === "gtd") {
+      if (!this.until) return null;
+      order.expire_time = new Date(`${this.until}T23:59:59`).toISOString();
+    }
+    if (this.postOnly && this.mayRest) order.post_only = true;
+    return order;
+  }
+
+  get mayRest(): boolean {
+    return this.kind !== "market" && this.lasting !== "ioc" && this.lasting !== "fok";
+  }
+
+  /** Send it. A retry after a doubtful answer bears the same id, so it can't be placed twice. */
+  async place(): Promise<void> {
+    const { order } = this;
+    if (order && (await this.placing.run(order))) {
+      this.#id = newOrderId();
+      this.step = "result";
+    }
+  }
+
+  async #place(order: NewOrder): Promise<Placed> {
+    const placed = await account.place(order);
+    if ((units(placed.cum_qty) ?? 0n) === 0n) return { order: placed, fills: [] };
+    const trades = await account.tradesOf(order.loan_id).catch(() => ({ items: [] as Trade[] }));
+    return { order: placed, fills: trades.items.filter(({ order_id }) => order_id === placed.order_id) };
+  }
+
+  again(): void {
+    this.placing.reset();
+    this.step = "edit";
+    this.ask();
+  }
+}
