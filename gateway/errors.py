@@ -50,14 +50,6 @@ class AuthCsrf(MarketError):
     """A write of a web session lacks its CSRF token, or comes from another site."""
 
 
-class SelfTrade(MarketError):
-    """This side would trade with the account's own order."""
-
-
-class MmpFrozen(MarketError):
-    """Market-maker protection was triggered: reset it first."""
-
-
 class PayloadTooLarge(MarketError):
     """The body is larger than 1 MiB."""
 
@@ -136,9 +128,9 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
     market.DuplicateId: ErrorAnswer(_S.CONFLICT, "duplicate_id", "EOrder:Duplicate cl_ord_id"),
     market.VersionMismatch: ErrorAnswer(_S.PRECONDITION_FAILED, "version_mismatch", "EOrder:Version mismatch"),
     market.StaleBook: ErrorAnswer(_S.PRECONDITION_FAILED, "stale_book", "EOrder:Stale book"),
-    SelfTrade: ErrorAnswer(_S.CONFLICT, "self_trade", "EOrder:Self trade"),
+    market.SelfTrade: ErrorAnswer(_S.CONFLICT, "self_trade", "EOrder:Self trade"),
     market.KillSwitch: ErrorAnswer(_S.CONFLICT, "kill_switch", _BLOCKED),
-    MmpFrozen: ErrorAnswer(_S.CONFLICT, "mmp_frozen", _BLOCKED),
+    market.MmpFrozen: ErrorAnswer(_S.CONFLICT, "mmp_frozen", _BLOCKED),
     PayloadTooLarge: ErrorAnswer(_S.REQUEST_ENTITY_TOO_LARGE, "payload_too_large", _ARGUMENTS),
     MethodNotAllowed: ErrorAnswer(_S.METHOD_NOT_ALLOWED, "method_not_allowed", _ARGUMENTS),
     RouteNotFound: ErrorAnswer(_S.NOT_FOUND, "not_found", _ARGUMENTS),

@@ -7,11 +7,15 @@ stamped on it by the engine. The log stores commands, and replaying them from em
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import NamedTuple
 
 from market.claims.loan import LoanStatus, LoanTerms
 from market.claims.servicing import ServicingEvent
+from market.errors import MarketError
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
+
+QUOTES_MAX = 500  # of one MassQuote
 
 
 class AccountKind(StrEnum):
@@ -193,7 +197,9 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAll:
-    """Every open order of the account that matches all filters given. cancel_on_disconnect: what an order asked for.
+    """Every open order of the account that matches all filters given, and every quote: those have no tag.
+
+    cancel_on_disconnect: what an order asked for; quotes are no matter of it.
 
     block: the kill switch; the account places and amends nothing until it is unblocked.
     """
@@ -206,6 +212,61 @@ class CancelAll:
     cancel_on_disconnect: bool | None = None
     cause: CancelReason = CancelReason.USER
     block: bool = False
+
+
+class Quote(NamedTuple):
+    """What is wanted in one loan. A side without a price, or of quantity 0, is not wanted: it is withdrawn."""
+
+    loan_id: LoanId
+    bid: PriceBp | None = None
+    bid_quantity: Face = Face(0)
+    ask: PriceBp | None = None
+    ask_quantity: Face = Face(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassQuote:
+    """Each quote replaces the account's former one in that loan and set; each side is judged by itself.
+
+    connection: the quotes live no longer than it.  mmp_group: whose protection watches over them.
+    """
+
+    account_id: AccountId
+    quote_set: str
+    quotes: tuple[Quote, ...]
+    connection: str
+    session: str | None = None
+    mmp_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelQuotes:
+    """Withdraw every quote of the account that matches all filters given."""
+
+    account_id: AccountId
+    loan_ids: tuple[LoanId, ...] | None = None
+    quote_set: str | None = None
+    connection: str | None = None
+    cause: CancelReason = CancelReason.USER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMmp:
+    """Watch over a group of the account's quotes: after max_fills fills, or fills of max_face, within the window
+    (nanoseconds) all of them are withdrawn, and none is taken any more until ResetMmp.
+    """
+
+    account_id: AccountId
+    group: str
+    max_fills: int | None = None
+    max_face: Face | None = None
+    window: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetMmp:
+    account_id: AccountId
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +307,10 @@ Command = (
     | AmendOrder
     | CancelOrder
     | CancelAll
+    | MassQuote
+    | CancelQuotes
+    | SetMmp
+    | ResetMmp
     | Unblock
     | ResolveOrder
     | ExpireOrders
@@ -294,9 +359,42 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountAck:
-    """The answer to CancelAll: how many orders it ended."""
+    """The answer to CancelAll and CancelQuotes: how many orders it ended, how many sides of quotes it withdrew."""
 
     count: int
+    quotes: int = 0
+
+
+class Refusal(NamedTuple):
+    """A MarketError as a plain value: of one part of a command whose other parts went through. error: its class."""
+
+    error: str
+    message: str
+    field: str | None
+    details: tuple[tuple[str, int | str | None], ...]
+
+    def to_error(self) -> MarketError:
+        [kind] = [kind for kind in MarketError.__subclasses__() if kind.__name__ == self.error]
+        return kind(self.message, field=self.field, **dict(self.details))
+
+
+class QuoteOutcome(NamedTuple):
+    """What became of one quote's sides: True, what refused it, or None where nothing was wanted."""
+
+    bid: Refusal | bool | None
+    ask: Refusal | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteAck:
+    """The answer to MassQuote, in its order. A side that was refused is not quoted: its former one is gone, too."""
+
+    quotes: tuple[QuoteOutcome, ...]
+
+    @property
+    def accepted(self) -> int:
+        """How many sides were."""
+        return sum(side is True for quote in self.quotes for side in quote)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,4 +411,4 @@ class Done:
     duplicate: bool = False
 
 
-Result = OrderAck | OrderPriced | Fenced | CountAck | ServicingAck | Done
+Result = OrderAck | OrderPriced | Fenced | CountAck | QuoteAck | ServicingAck | Done

@@ -10,11 +10,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from market.commands import AmendOrder, Command, ExpireOrders, Mode, PlaceOrder
+from market.commands import AmendOrder, Command, ExpireOrders, MassQuote, Mode, PlaceOrder
 from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
@@ -180,7 +180,7 @@ class Engine(EnginePort):
             raise Busy("the inbox is full")
         now = Nanos(self._clock())
         refusal = None
-        if now < self._reopens_at and isinstance(command, PlaceOrder | AmendOrder):
+        if now < self._reopens_at and isinstance(command, PlaceOrder | AmendOrder | MassQuote):
             refusal = MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
             if origin is None:
                 raise refusal
@@ -405,7 +405,8 @@ class Engine(EnginePort):
         """A batch that breaks a constraint again, command by command: the one that is refused goes to quarantine."""
         await self._rebuild()
         for i, request in enumerate(suspects):
-            outcome = self._apply(request)
+            is_quote = isinstance(request.command, MassQuote)  # memory is rebuilt again in this epoch: it has no quotes
+            outcome = self._apply(replace(request, refusal=self._not_executed()) if is_quote else request)
             self._committing = [outcome]
             try:
                 await self._commit_batch()

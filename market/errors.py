@@ -129,6 +129,14 @@ class KillSwitch(MarketError):
     """The account's kill switch is on: unblock first."""
 
 
+class SelfTrade(MarketError):
+    """This side of a quote would trade with an order of its own owner."""
+
+
+class MmpFrozen(MarketError):
+    """Market-maker protection was triggered: reset it first (details: group)."""
+
+
 class Busy(MarketError):
     """The engine's inbox is full: the command was not taken."""
 

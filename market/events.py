@@ -6,6 +6,7 @@ time from `Venue.snapshot()`, which describes the whole state in the same events
 
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from market.claims.loan import LoanStatus, LoanTerms
 from market.claims.schedule import Schedule
@@ -17,6 +18,7 @@ from market.orderbook.order import (
     ExecType,
     OrderStatus,
     OrderType,
+    QuoteOf,
     SelfTradePrevention,
     Side,
     TimeInForce,
@@ -136,6 +138,53 @@ class OpenOrder:
     """An order that is open, as part of a snapshot."""
 
     order: OrderState
+
+
+class QuoteState(NamedTuple):
+    """One side of a quote in full at one moment. A thousand come at once, so it is a plain tuple."""
+
+    order_id: OrderId
+    account_id: AccountId
+    loan_id: LoanId
+    currency: Currency
+    side: Side
+    price: PriceBp
+    quantity: Face
+    filled: Face
+    leaves: Face
+    cum_cost: Minor
+    turnover: int
+    hold: int
+    status: OrderStatus
+    cancel_reason: CancelReason | None
+    version: int
+    priority: int
+    created_at: Nanos
+    quote: QuoteOf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotesChanged:
+    """Sides of an account's quotes. They are in no table: a rebuild has none."""
+
+    account_id: AccountId
+    quotes: tuple[QuoteState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmpChanged:
+    """A group's protection. frozen: triggered, and not reset yet.
+
+    fills: time and face of those that count; told in a snapshot alone, and like quotes gone after a rebuild.
+    """
+
+    account_id: AccountId
+    group: str
+    max_fills: int | None
+    max_face: Face | None
+    window: int
+    frozen: bool
+    fills: tuple[tuple[Nanos, Face], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +330,8 @@ Event = (
     | OrderAccepted
     | IdFenced
     | OpenOrder
+    | QuotesChanged
+    | MmpChanged
     | HoldChanged
     | Traded
     | Posted

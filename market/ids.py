@@ -6,6 +6,7 @@ AccountId = NewType("AccountId", str)
 LoanId = NewType("LoanId", str)
 ClientOrderId = NewType("ClientOrderId", str)
 OrderId = NewType("OrderId", int)  # the sequence number of the command that placed the order; "O-190233" on the wire
+FIRST_QUOTE_ID = OrderId(1 << 62)  # from here on they are of quotes, many of one command; "Q-17" is the 17th from here
 TradeId = NewType("TradeId", int)  # 1, 2, 3, ... in order of execution; "T-17" on the wire
 Seq = NewType("Seq", int)  # position of a command in the log: 1, 2, 3, ... without a gap
 Currency = NewType("Currency", str)  # ISO 4217

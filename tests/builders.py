@@ -11,9 +11,11 @@ from market.commands import (
     CancelOrder,
     Command,
     Deposit,
+    MassQuote,
     OpenAccount,
     OpenMarket,
     PlaceOrder,
+    Quote,
     RegisterLoan,
     ServiceLoan,
 )
@@ -74,6 +76,25 @@ def amend(account_id: str, order_id: int, **changed: Any) -> AmendOrder:
 
 def cancel(account_id: str, order_id: int) -> CancelOrder:
     return CancelOrder(account_id=AccountId(account_id), order_id=order_id)  # type: ignore[arg-type]
+
+
+Wanted = tuple[int, int] | None  # price and quantity
+
+
+def quote(bid: Wanted, ask: Wanted, loan_id: str = LOAN) -> Quote:
+    (bid_price, bid_quantity), (ask_price, ask_quantity) = bid or (None, 0), ask or (None, 0)
+    return Quote(
+        LoanId(loan_id),
+        None if bid_price is None else PriceBp(bid_price),
+        Face(bid_quantity),
+        None if ask_price is None else PriceBp(ask_price),
+        Face(ask_quantity),
+    )
+
+
+def mass_quote(account_id: str, *quotes: Quote, **changed: Any) -> MassQuote:
+    values: dict[str, Any] = {"quote_set": "q", "connection": "c-1", **changed}
+    return MassQuote(account_id=AccountId(account_id), quotes=quotes, **values)
 
 
 def servicing(kind: str, on: date, amount: int | None = None, **given: Any) -> ServicingEvent:

@@ -41,12 +41,13 @@ from market.commands import (
     Fenced,
     OrderAck,
     OrderPriced,
+    QuoteAck,
     ResolveOrder,
     Result,
     ServicingAck,
     Unblock,
 )
-from market.errors import InvalidArguments, MarketError, UnknownLoan, UnknownOrder
+from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownLoan, UnknownOrder
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId
 from market.port import Answer
 
@@ -445,9 +446,11 @@ def result_of(result: Result) -> dict[str, Any]:
         case OrderPriced():
             return priced_row(result)
         case CountAck():
-            return {"count": result.count, "quotes": 0}
+            return {"count": result.count, "quotes": result.quotes}
         case ServicingAck():
             return {"duplicates": list(result.duplicates)}
+        case QuoteAck():
+            raise InvariantViolation("a mass quote is answered with its symbols")
         case Fenced():
             return {"exists": False, "fenced": True}
         case Done():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from market.ids import AccountId, ClientOrderId, Face, LoanId, Minor, Nanos, OrderId, PriceBp
 
@@ -90,6 +90,16 @@ class CancelReason(StrEnum):
     RULE = "rule"
     ADMIN = "admin"
     RESTART = "restart"
+    MMP = "mmp"  # market-maker protection was triggered
+
+
+class QuoteOf(NamedTuple):
+    """What the sides of a mass quote share. connection: the one whose end withdraws them."""
+
+    quote_set: str
+    mmp_group: str | None
+    session: str | None
+    connection: str
 
 
 class Order:
@@ -101,6 +111,7 @@ class Order:
     limit_yield_ppm: of an order by yield, effective annual, in millionths; its price follows from it at entry, and if
     it is pegged again on each business day and after each event of the loan.
     hold: what is reserved for it, cash (minor units, buy) or original face (sell).
+    quote: of one side of a mass quote, which lives no longer than its connection; None for every other order.
     """
 
     __slots__ = (
@@ -132,6 +143,7 @@ class Order:
         "price",
         "priority",
         "quantity",
+        "quote",
         "session",
         "shown",
         "side",
@@ -170,6 +182,7 @@ class Order:
         created_at: Nanos = EPOCH,
         limit_yield_ppm: int | None = None,
         pegged: bool = False,
+        quote: QuoteOf | None = None,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -205,6 +218,7 @@ class Order:
         self.created_at = created_at
         self.limit_yield_ppm = limit_yield_ppm
         self.pegged = pegged
+        self.quote = quote
         self.level: Level | None = None  # the book's own links: None unless it rests
         self.prev: Order | None = None
         self.next: Order | None = None

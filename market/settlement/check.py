@@ -219,7 +219,7 @@ CHECKS = {
             SELECT order_id, sum(quantity) AS traded, sum(principal) AS paid FROM (
                 SELECT buy_order_id AS order_id, quantity, principal FROM market.trade
                 UNION ALL SELECT sell_order_id, quantity, principal FROM market.trade
-            ) sides GROUP BY order_id
+            ) sides WHERE order_id < 1::bigint << 62 GROUP BY order_id  -- from there on: quotes, which have no rows
         ) t USING (order_id)
         WHERE filled IS NULL OR filled <> coalesce(traded, 0) OR cum_cost <> coalesce(paid, 0)
     """,

@@ -37,6 +37,7 @@ from market.events import (
     IdFenced,
     LoanChanged,
     MarketChanged,
+    MmpChanged,
     OpenOrder,
     OrderAccepted,
     OrderState,
@@ -71,6 +72,10 @@ FIRST_ANSWERS = """
     FROM market.orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
 """
 FENCED_IDS = "SELECT account_id, client_order_id FROM market.fenced_id ORDER BY seq"
+MMP_GROUPS = """
+    SELECT account_id, mmp_group AS "group", max_fills, max_face, window_ns AS window, frozen
+    FROM market.mmp ORDER BY since_seq, account_id, mmp_group
+"""
 OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM market.orders WHERE is_open"
 
 
@@ -205,6 +210,7 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
         (CLAIMS, (ISSUE,), lambda row: ClaimChanged(**row, held=Face(0))),
         (FIRST_ANSWERS, (), _first_answer),
         (FENCED_IDS, (), lambda row: IdFenced(**row)),
+        (MMP_GROUPS, (), lambda row: MmpChanged(**row)),
         (OPEN_ORDERS, (), lambda row: OpenOrder(order=order_state(row))),
     ):
         events.extend(map(event_of, await connection.fetch(query, *arguments)))

@@ -34,6 +34,8 @@ class ReplayReport:
 async def replay(dsn: str, on_progress: Callable[[int, int], None] | None = None) -> ReplayReport:
     """Apply the command log from empty and compare; memory is that of the venue, whatever the log's length.
 
+    A new epoch in the log is a rebuild from the tables, which know no quotes: they are dropped there, and at the end.
+
     on_progress: hears (lines applied, lines in all) every LINES_AT_ONCE.  Raises ReplayFailed.
     """
     connection = await asyncpg.connect(dsn)
@@ -49,11 +51,16 @@ async def replay(dsn: str, on_progress: Callable[[int, int], None] | None = None
 async def _from_log(connection: asyncpg.Connection, on_progress: Callable[[int, int], None]) -> Venue:
     venue = Venue()
     lines = await connection.fetchval("SELECT count(*) FROM market.command_log")
-    cursor = await connection.cursor("SELECT seq, at, kind, body FROM market.command_log ORDER BY seq")
+    cursor = await connection.cursor("SELECT seq, epoch, at, kind, body FROM market.command_log ORDER BY seq")
+    last_epoch = 0
     while batch := await cursor.fetch(LINES_AT_ONCE):
-        for seq, at, kind, body in batch:
+        for seq, epoch, at, kind, body in batch:
+            if epoch != last_epoch:
+                venue.drop_quotes()
+                last_epoch = epoch
             _apply(venue, Seq(seq), Nanos(at), kind, body)
         on_progress(venue.seq, lines)
+    venue.drop_quotes()
     return venue
 
 

@@ -22,6 +22,7 @@ from market.events import (
     LoanChanged,
     LogEntry,
     MarketChanged,
+    MmpChanged,
     OrderAccepted,
     OrderState,
     Posted,
@@ -29,6 +30,7 @@ from market.events import (
     Serviced,
     Traded,
 )
+from market.ids import FIRST_QUOTE_ID
 from market.orderbook.order import FINAL_STATUSES
 from market.settlement.codec import dumps, values_of
 from market.settlement.log import chain, encode
@@ -69,10 +71,15 @@ class Rows:
     schedules: dict[str, Row] = field(default_factory=dict)
     switches: dict[str, Row] = field(default_factory=dict)
     fenced: list[Row] = field(default_factory=list)
+    mmp: dict[tuple[str, str], Row] = field(default_factory=dict)
 
     def controls(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_controls."""
         return list(self.switches.values()), self.fenced
+
+    def protection(self) -> list[Row]:
+        """Return the array argument of market.commit_mmp."""
+        return list(self.mmp.values())
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -152,12 +159,15 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
                     rows.switches[event.account_id] = (event.account_id, event.blocked, seq)
             case IdFenced():
                 rows.fenced.append((event.account_id, event.client_order_id, seq))
+            case MmpChanged():
+                guard = (event.account_id, event.group)
+                rows.mmp[guard] = (*guard, event.max_fills, event.max_face, event.window, event.frozen, seq)
             case LoanChanged():
                 rows.loans[event.terms.loan_id] = _loan_row(event, seq)
             case MarketChanged():
                 rows.market = [(True, event.mode, event.business_date)]
             case _:
-                pass  # books are in the orders
+                pass  # books are in the orders; quotes are in no table
 
 
 def _add_executed(rows: Rows, message: Executed, entry: LogEntry) -> None:
@@ -166,6 +176,8 @@ def _add_executed(rows: Rows, message: Executed, entry: LogEntry) -> None:
     rows.executions.append((message.account_id, message.sequence, entry.seq, entry.at, is_trade, text))
     for row in message.rows:
         order = row.order
+        if order.order_id >= FIRST_QUOTE_ID:
+            continue
         values = tuple(_order_values(order))
         state = (*values[:_YIELD_AT], order.status not in FINAL_STATUSES, entry.seq, entry.at)
         rows.orders[order.order_id] = state, values[_YIELD_AT:]

@@ -4,6 +4,7 @@ Touched balances, books and loans are named once and described by their final, a
 account are grouped into messages so that no message mixes trades with anything else.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -22,8 +23,10 @@ from market.events import (
     MarketChanged,
     OrderState,
     Posted,
+    QuotesChanged,
+    QuoteState,
 )
-from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, Seq
+from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, OrderId, Seq
 from market.orderbook.order import CancelReason, ExecType, Order
 from market.settlement.journal import EntryKind, JournalEntry, Posting
 from market.venue.state import Account, Loan, State
@@ -45,6 +48,7 @@ class Changes:
         self._cash: dict[tuple[AccountId, Currency], None] = {}  # dicts as ordered sets
         self._claims: dict[tuple[AccountId, LoanId], None] = {}
         self._holds: dict[int, Order] = {}
+        self._quotes: dict[OrderId, tuple[Order, CancelReason | None]] = {}
         self._books: dict[LoanId, Loan] = {}
         self._loans: dict[LoanId, Loan] = {}
         self._accounts: dict[AccountId, Account] = {}
@@ -53,6 +57,11 @@ class Changes:
     def execution(
         self, order: Order, exec_type: ExecType, *, fill: Fill | None = None, reason: CancelReason | None = None
     ) -> None:
+        """Tell the owner of a step in the order's life. Of a quote only its trades are executions."""
+        if order.quote is not None:
+            self.quote(order, reason)
+            if fill is None:
+                return
         order.exec_id, order.exec_type = f"E{self.seq}-{next(self._exec_ids)}", exec_type
         state = order_state(order, self.state.loans[order.loan_id].terms.currency, reason)
         row = ExecutionRow(exec_id=order.exec_id, exec_type=exec_type, order=state, fill=fill)
@@ -65,6 +74,8 @@ class Changes:
 
     def refresh(self, order: Order) -> None:
         """Let the order's last row tell how it rests now: what it holds and shows is known only after matching."""
+        if order.quote is not None:
+            return
         currency = self.state.loans[order.loan_id].terms.currency
         for account, _, rows in reversed(self._messages):
             if account.account_id != order.account_id:
@@ -87,7 +98,12 @@ class Changes:
         self._claims[account.account_id, loan_id] = None
 
     def hold(self, order: Order) -> None:
-        self._holds[order.order_id] = order
+        if order.quote is None:
+            self._holds[order.order_id] = order
+
+    def quote(self, order: Order, reason: CancelReason | None = None) -> None:
+        """Tell how a side of a quote stands in the end. reason: why it is gone, if it is."""
+        self._quotes[order.order_id] = order, reason
 
     def book(self, loan: Loan) -> None:
         self._books[loan.terms.loan_id] = loan
@@ -105,6 +121,7 @@ class Changes:
             account.exec_seq += 1
             events.append(Executed(account_id=account.account_id, sequence=account.exec_seq, rows=tuple(rows)))
         events += self.facts
+        events += self._quotes_changed()
         for order in self._holds.values():
             if order.order_id not in self.state.orders:  # ended later in the same command
                 continue
@@ -126,6 +143,14 @@ class Changes:
         if self.market_changed:
             events.append(MarketChanged(mode=self.state.mode, business_date=self.state.today))
         return tuple(events)
+
+    def _quotes_changed(self) -> Iterator[QuotesChanged]:
+        by_account: dict[AccountId, list[QuoteState]] = {}
+        for order, reason in self._quotes.values():
+            currency = self.state.loans[order.loan_id].terms.currency
+            by_account.setdefault(order.account_id, []).append(quote_state(order, currency, reason))
+        for account_id, quotes in by_account.items():
+            yield QuotesChanged(account_id=account_id, quotes=tuple(quotes))
 
 
 def account_changed(account: Account) -> AccountChanged:
@@ -197,4 +222,30 @@ def order_state(order: Order, currency: Currency, reason: CancelReason | None = 
         exec_type=order.exec_type,
         limit_yield_ppm=order.limit_yield_ppm,
         pegged=order.pegged,
+    )
+
+
+def quote_state(order: Order, currency: Currency, reason: CancelReason | None = None) -> QuoteState:
+    """Raises InvariantViolation for an order that is no quote."""
+    if order.quote is None:
+        raise InvariantViolation(f"order {order.order_id} is no quote")
+    return QuoteState(
+        order.order_id,
+        order.account_id,
+        order.loan_id,
+        currency,
+        order.side,
+        order.price,
+        order.quantity,
+        order.filled,
+        order.leaves,
+        order.cum_cost,
+        order.turnover,
+        order.hold,
+        order.status,
+        reason,
+        order.version,
+        order.priority,
+        order.created_at,
+        order.quote,
     )

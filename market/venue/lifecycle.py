@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
+from market.errors import InvariantViolation
 from market.ids import OrderId
 from market.orderbook.order import CancelReason, ExecType, Order, OrderStatus, Side
 from market.venue.changes import Changes
-from market.venue.state import Account, Loan, State
+from market.venue.state import Account, Loan, QuoteKey, State
 
 
 def by_age(order: Order) -> OrderId:
@@ -35,8 +36,37 @@ def close(state: State, order: Order, status: OrderStatus, reason: CancelReason,
     changes.execution(order, ExecType.EXPIRED if status is OrderStatus.EXPIRED else ExecType.CANCELED, reason=reason)
 
 
+def rest(state: State, loan: Loan, account: Account, order: Order, hold: int, changes: Changes) -> None:
+    """Let an order queue at the back of its level, which it must not cross, and reserve `hold` for it."""
+    order.priority = next(changes.numbers)
+    loan.book.add(order)
+    changes.book(loan)
+    set_hold(loan, account, order, hold, changes)
+    remember(state, account, order)
+
+
+def remember(state: State, account: Account, order: Order) -> None:
+    """List an order that is open from now on."""
+    if order.quote is None:
+        account.orders[order.order_id] = order
+    else:
+        account.quotes[quote_key(order)] = order
+    state.orders[order.order_id] = order
+    if order.expire_at is not None:
+        state.expiries.add((order.expire_at, order.order_id))
+
+
+def quote_key(order: Order) -> QuoteKey:
+    if order.quote is None:
+        raise InvariantViolation(f"order {order.order_id} is no quote")
+    return order.loan_id, order.quote.quote_set, order.side is Side.BUY
+
+
 def forget(state: State, account: Account, order: Order) -> None:
-    del account.orders[order.order_id]
+    if order.quote is None:
+        del account.orders[order.order_id]
+    else:
+        del account.quotes[quote_key(order)]
     del state.orders[order.order_id]
     if order.expire_at is not None:
         state.expiries.discard((order.expire_at, order.order_id))

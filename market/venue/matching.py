@@ -14,7 +14,8 @@ from market.settlement.journal import EntryKind
 from market.venue.amounts import FillCost, fill_cost, hold_of
 from market.venue.changes import Changes
 from market.venue.delivery import deliver, dvp_postings, pay, ytm_ppm
-from market.venue.lifecycle import forget, set_hold
+from market.venue.lifecycle import forget, rest, set_hold
+from market.venue.protection import Watch
 from market.venue.state import Account, Loan, State
 
 
@@ -37,6 +38,7 @@ class Matching:
         self._holds: dict[OrderId, int] = {}  # of resting buys, after the fills planned so far
         self._leaves: dict[OrderId, int] = {}
         self._available: dict[str, int] = {}  # of their accounts
+        self._watch = Watch(state, changes)
         self.plan: MatchPlan = loan.book.plan(
             side=order.side,
             limit=order.price,
@@ -83,6 +85,7 @@ class Matching:
                 reason = self._maker_reasons.get(step.maker.order_id, CancelReason.STP)
                 self._drop(step.maker, reason)
         self._finish(order)
+        self._watch.withdraw()
 
     def _finish(self, order: Order) -> None:
         if order.leaves == 0:
@@ -99,17 +102,10 @@ class Matching:
             self._rest(order)
 
     def _rest(self, order: Order) -> None:
-        order.priority = next(self.changes.numbers)
-        self.loan.book.add(order)
-        self.changes.book(self.loan)
         hold = hold_of(self.loan, self.day, order.side, order.leaves, order.price)
         if order.side is Side.BUY:  # rounding of the fills so far may have cost a unit more than was foreseen
             hold = min(hold, self.account.cash[self.loan.terms.currency].available)
-        set_hold(self.loan, self.account, order, hold, self.changes)
-        self.account.orders[order.order_id] = order
-        self.state.orders[order.order_id] = order
-        if order.expire_at is not None:
-            self.state.expiries.add((order.expire_at, order.order_id))
+        rest(self.state, self.loan, self.account, order, hold, self.changes)
         self.changes.refresh(order)
 
     def _end_rest(self, reason: CancelReason) -> None:
@@ -119,6 +115,12 @@ class Matching:
 
     def _check(self, maker: Order, quantity: Face) -> Verdict:
         """Judge one planned fill: no cash leg of zero, and whoever buys must be able to pay for it."""
+        if maker.quote is not None and self._watch.would_trip(maker):
+            self._maker_reasons[maker.order_id] = CancelReason.MMP
+            return Verdict.SKIP_MAKER
+        if self.order.quote is not None and self._watch.would_trip(self.order):
+            self._refused = CancelReason.MMP
+            return Verdict.STOP
         cost = fill_cost(self.loan, self.day.accrued, quantity, maker.price)
         if cost.principal < self.loan.rulebook.min_consideration:
             return self._skip_or_stop(maker, quantity, CancelReason.RULE)
@@ -131,6 +133,8 @@ class Matching:
             self._maker_reasons[maker.order_id] = CancelReason.FUNDS
             return Verdict.SKIP_MAKER
         self._costs.append(cost)
+        self._watch.foresee(maker, quantity)
+        self._watch.foresee(self.order, quantity)
         return Verdict.TAKE
 
     def _skip_or_stop(self, maker: Order, quantity: Face, reason: CancelReason) -> Verdict:
@@ -192,6 +196,7 @@ class Matching:
                 is_maker=is_maker,
             )
             self.changes.execution(order, ExecType.TRADE, fill=fill)
+            self._watch.count(order, quantity)
         self.changes.facts.append(self._traded(trade_id, maker, quantity, cost, ytm))
         self.changes.post(EntryKind.TRADE, str(trade_id), *dvp_postings(loan, buyer, seller, quantity, cost))
 

@@ -22,7 +22,10 @@ from market.events import CustodyMoved, LoanChanged, OrderAccepted, ScheduleChan
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
+from market.venue.guard import Guard
 from market.venue.rulebook import SHIPPED, Rulebook
+
+QuoteKey = tuple[LoanId, str, bool]  # loan, quote set, whether it is the bid
 
 PAR = PriceBp(10_000)
 
@@ -67,6 +70,8 @@ class Account:
     orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones
     first_answers: dict[ClientOrderId, OrderAccepted] = field(default_factory=dict)
     fenced_ids: set[ClientOrderId] = field(default_factory=set)  # used up without an order
+    quotes: dict[QuoteKey, Order] = field(default_factory=dict)  # open sides; not among `orders`
+    guards: dict[str, Guard] = field(default_factory=dict)  # market-maker protection, by group
 
     def available_cash(self, currency: Currency) -> int:
         """What no order holds; asking leaves no entry behind."""
@@ -203,7 +208,7 @@ class State:
     business_date: date | None = None  # None until the market was opened for the first time
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     loans: dict[LoanId, Loan] = field(default_factory=dict)
-    orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones
+    orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones, sides of quotes too
     expiries: "SortedSet" = field(default_factory=SortedSet)
     custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
     custody_totals: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))
@@ -239,13 +244,21 @@ class State:
         face: dict[LoanId, int] = defaultdict(int)
         for account in self.accounts.values():
             held: dict[str, int] = defaultdict(int)
-            for order in account.orders.values():
+            for order in (*account.orders.values(), *account.quotes.values()):
                 currency = self.loans[order.loan_id].terms.currency
                 held[currency if order.side is Side.BUY else f"face {order.loan_id}"] += order.hold
                 if order.quantity != order.filled + order.leaves or order.leaves <= 0 or order.level is None:
                     yield f"order {order.order_id} is open but does not rest or does not add up"
                 if order.side is Side.SELL and order.hold != order.leaves:
                     yield f"sell order {order.order_id} holds {order.hold} of {order.leaves}"
+            for key, order in account.quotes.items():
+                if order.quote is None or key != (order.loan_id, order.quote.quote_set, order.side is Side.BUY):
+                    yield f"quote {order.order_id} is filed under {key}"
+                if order.order_id not in self.orders:
+                    yield f"quote {order.order_id} of {account.account_id} is not among the open orders"
+                group = None if order.quote is None else order.quote.mmp_group
+                if group is not None and group in account.guards and account.guards[group].frozen:
+                    yield f"quote {order.order_id} of {account.account_id} stands although its group is frozen"
             for currency, balance in account.cash.items():
                 cash[currency] += balance.total
                 if not 0 <= balance.held <= balance.total or balance.held != held[currency]:
@@ -254,6 +267,9 @@ class State:
                 face[loan_id] += claim.total
                 if not 0 <= claim.held <= claim.total or claim.held != held[f"face {loan_id}"]:
                     yield f"claim of {account.account_id} in {loan_id}: {claim}"
+        listed = sum(len(account.orders) + len(account.quotes) for account in self.accounts.values())
+        if listed != len(self.orders):
+            yield f"accounts list {listed} open orders and quotes, there are {len(self.orders)}"
         for currency, total in cash.items():
             if total != self.custody_totals[currency]:
                 yield f"accounts hold {total} {currency}, the custodian {self.custody_totals[currency]}"

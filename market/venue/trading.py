@@ -100,7 +100,7 @@ def _admit(state: State, account: Account, command: PlaceOrder, changes: Changes
     admission.check_eligibility(account, command.side)
     order = _new_order(account, command, price, expire_at, changes)
     if order.order_type is not OrderType.MARKET or order.side is Side.SELL:
-        _check_cover(state, loan, account, order, quantity=order.quantity)
+        check_cover(state, loan, account, order, quantity=order.quantity)
     matching = Matching(state, loan, account, order, changes)
     if order.order_type is OrderType.MARKET:
         matching.require_funds_for_all()
@@ -155,12 +155,21 @@ def cancel_all(state: State, command: CancelAll, changes: Changes) -> CountAck:
         and (command.tag is None or order.tag == command.tag)
         and (command.cancel_on_disconnect is None or order.cancel_on_disconnect is command.cancel_on_disconnect)
     ]
+    quotes = [
+        quote
+        for quote in account.quotes.values()
+        if command.tag is None
+        and command.cancel_on_disconnect is None
+        and (command.loan_id is None or quote.loan_id == command.loan_id)
+        and (command.side is None or quote.side is command.side)
+        and (command.session is None or quote.session == command.session)
+    ]
     cause = CancelReason.KILL_SWITCH if command.block else command.cause
-    end_all(state, chosen, OrderStatus.CANCELED, cause, changes)
+    end_all(state, [*chosen, *quotes], OrderStatus.CANCELED, cause, changes)
     if command.block and not account.blocked:
         account.blocked = True
         changes.account(account)
-    return CountAck(count=len(chosen))
+    return CountAck(count=len(chosen), quotes=len(quotes))
 
 
 def unblock(state: State, command: Unblock, changes: Changes) -> Done:
@@ -244,17 +253,21 @@ def _new_order(
     )
 
 
-def _check_cover(state: State, loan: Loan, account: Account, order: Order, *, quantity: Face) -> None:
-    """The seller has the face free, the buyer the cash; what `order` itself already holds counts as free."""
+def check_cover(state: State, loan: Loan, account: Account, order: Order, *, quantity: Face) -> int:
+    """The seller has the face free, the buyer the cash; what `order` itself already holds counts as free.
+
+    Returns what the order needs.
+    """
     need = hold_of(loan, loan.on(state.today), order.side, quantity, order.price)
     if order.side is Side.SELL:
         have = account.available_face(loan.terms.loan_id) + order.hold
         if have < need:
             raise InsufficientClaims("available face does not cover the order", field="order_qty", have=have, need=need)
-        return
+        return need
     have = account.available_cash(loan.terms.currency) + order.hold
     if have < need:
         raise InsufficientFunds("available cash does not cover the order", field="order_qty", have=have, need=need)
+    return need
 
 
 def _check_plan(loan: Loan, order: Order, plan: MatchPlan) -> None:
@@ -294,7 +307,7 @@ def _replace(
         stp=order.stp,
     )
     wanted.hold = order.hold
-    _check_cover(state, loan, account, wanted, quantity=wanted.quantity)
+    check_cover(state, loan, account, wanted, quantity=wanted.quantity)
     if order.post_only and loan.book.would_cross(order.side, price):
         raise PostOnlyCross("a post-only order must not trade at once", field="limit_price")
 

@@ -5,6 +5,7 @@ same order give the same state, in any process: `state_hash` proves it.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from market.commands import (
     AssignRulebook,
     CancelAll,
     CancelOrder,
+    CancelQuotes,
     CheckOrder,
     Command,
     Deposit,
@@ -22,14 +24,17 @@ from market.commands import (
     FreezeAccount,
     HaltLoan,
     IssueFace,
+    MassQuote,
     OpenAccount,
     OpenMarket,
     PlaceOrder,
     RegisterLoan,
+    ResetMmp,
     ResolveOrder,
     Result,
     RollDay,
     ServiceLoan,
+    SetMmp,
     SetMode,
     Unblock,
     Withdraw,
@@ -46,17 +51,22 @@ from market.events import (
     LevelChange,
     LoanChanged,
     MarketChanged,
+    MmpChanged,
     OpenOrder,
     OrderAccepted,
     OrderState,
+    QuotesChanged,
+    QuoteState,
     ScheduleChanged,
     Serviced,
 )
 from market.ids import Nanos, Seq, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
-from market.venue import administration, servicing, trading
-from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state
+from market.venue import administration, protection, quotes, servicing, trading
+from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state, quote_state
+from market.venue.guard import Guard
+from market.venue.lifecycle import remember
 from market.venue.state import Account, Loan, State
 
 HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
@@ -78,6 +88,10 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     AmendOrder: trading.amend,
     CancelOrder: trading.cancel,
     CancelAll: trading.cancel_all,
+    MassQuote: quotes.mass_quote,
+    CancelQuotes: quotes.cancel_quotes,
+    SetMmp: protection.set_mmp,
+    ResetMmp: protection.reset_mmp,
     Unblock: trading.unblock,
     ResolveOrder: trading.resolve,
 }
@@ -116,6 +130,13 @@ class Venue:
         """When the next good-till-date order ends: the moment to send ExpireOrders."""
         return self.state.expiries[0][0] if self.state.expiries else None
 
+    def drop_quotes(self) -> None:
+        """Forget what no table holds, as if memory had just been rebuilt: quotes, and the fills that protection counts.
+
+        Nothing is told of it: whoever rebuilds memory takes a new epoch, which ends every quote.
+        """
+        quotes.drop_quotes(self.state)
+
     def snapshot(self) -> list[Event]:
         """Return the whole state as events, in an order in which a reader can take them in one pass."""
         return list(self._describe())
@@ -140,8 +161,14 @@ class Venue:
             yield from account.first_answers.values()
             for client_order_id in sorted(account.fenced_ids):
                 yield IdFenced(account_id=account.account_id, client_order_id=client_order_id)
+            for guard in account.guards.values():
+                yield replace(protection.mmp_changed(guard), fills=tuple(guard.fills))
         for order in sorted(state.orders.values(), key=lambda order: order.priority):
-            yield OpenOrder(order=order_state(order, state.loans[order.loan_id].terms.currency))
+            currency = state.loans[order.loan_id].terms.currency
+            if order.quote is None:
+                yield OpenOrder(order=order_state(order, currency))
+            else:
+                yield QuotesChanged(account_id=order.account_id, quotes=(quote_state(order, currency),))
         for loan_id, loan in state.loans.items():
             levels = tuple(
                 LevelChange(side, price, quantity) for side in Side for price, quantity in loan.book.levels(side)
@@ -159,7 +186,7 @@ class Venue:
         venue.seq = seq
         state = venue.state
         state.last_trade_id = last_trade_id
-        orders: list[OrderState] = []
+        orders: list[Order] = []
         for event in events:
             match event:
                 case MarketChanged():
@@ -188,7 +215,12 @@ class Venue:
                 case IdFenced():
                     state.accounts[event.account_id].fenced_ids.add(event.client_order_id)
                 case OpenOrder():
-                    orders.append(event.order)
+                    orders.append(_order(event.order))
+                case QuotesChanged():
+                    owner = state.accounts[event.account_id].owner
+                    orders += [_quote(quote, owner) for quote in event.quotes]
+                case MmpChanged():
+                    state.accounts[event.account_id].guards[event.group] = _guard(event)
                 case BookChanged():
                     pass
                 case _:
@@ -247,23 +279,19 @@ def _loan(event: LoanChanged) -> Loan:
     )
 
 
-def _restore_orders(state: State, orders: list[OrderState]) -> None:
+def _restore_orders(state: State, restored: list[Order]) -> None:
     """Queue the orders by priority; list them by age, as they were before."""
-    restored = [_order(order) for order in orders]
     for order in sorted(restored, key=lambda order: order.priority):
         state.loans[order.loan_id].book.restore(order)
     for loan in state.loans.values():
         loan.book.take_changes()
     for order in sorted(restored, key=lambda order: order.order_id):
         account, loan = state.accounts[order.account_id], state.loans[order.loan_id]
-        account.orders[order.order_id] = order
-        state.orders[order.order_id] = order
+        remember(state, account, order)
         if order.side is Side.BUY:
             account.cash[loan.terms.currency].held += order.hold
         else:
             account.claims[order.loan_id].held += order.hold
-        if order.expire_at is not None:
-            state.expiries.add((order.expire_at, order.order_id))
 
 
 def _order(state: OrderState) -> Order:
@@ -298,3 +326,35 @@ def _order(state: OrderState) -> Order:
     order.hold, order.status = state.hold, state.status
     order.version, order.exec_id, order.exec_type = state.version, state.exec_id, state.exec_type
     return order
+
+
+def _quote(state: QuoteState, owner: str) -> Order:
+    order = Order(
+        order_id=state.order_id,
+        account_id=state.account_id,
+        owner=owner,
+        loan_id=state.loan_id,
+        side=state.side,
+        price=state.price,
+        quantity=state.quantity,
+        priority=state.priority,
+        session=state.quote.session,
+        created_at=state.created_at,
+        quote=state.quote,
+    )
+    order.leaves, order.filled, order.shown = state.leaves, state.filled, state.leaves
+    order.cum_cost, order.turnover = state.cum_cost, state.turnover
+    order.hold, order.status, order.version = state.hold, state.status, state.version
+    return order
+
+
+def _guard(event: MmpChanged) -> Guard:
+    return Guard(
+        account_id=event.account_id,
+        group=event.group,
+        max_fills=event.max_fills,
+        max_face=event.max_face,
+        window=event.window,
+        frozen=event.frozen,
+        fills=deque(event.fills),
+    )

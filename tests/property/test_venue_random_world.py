@@ -4,6 +4,7 @@ A failure names seed and step; tests/soak.py runs more.
 """
 
 import random
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from market.commands import (
     AccountKind,
     AssignRulebook,
     CancelAll,
+    CancelQuotes,
     CheckOrder,
     Command,
     Deposit,
@@ -22,8 +24,14 @@ from market.commands import (
     HaltLoan,
     IssueFace,
     Mode,
+    OrderAck,
+    OrderPriced,
+    QuoteAck,
+    Refusal,
+    ResetMmp,
     ResolveOrder,
     RollDay,
+    SetMmp,
     SetMode,
     Unblock,
     Withdraw,
@@ -35,7 +43,19 @@ from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Si
 from market.venue.delivery import ytm_ppm
 from market.venue.rulebook import FeeRule, Rulebook
 from market.venue.venue import Venue
-from tests.builders import Market, amend, buy, cancel, open_account, register, sell, service, servicing
+from tests.builders import (
+    Market,
+    amend,
+    buy,
+    cancel,
+    mass_quote,
+    open_account,
+    quote,
+    register,
+    sell,
+    service,
+    servicing,
+)
 
 COMMANDS = 3_000  # of one seed; tests/soak.py runs more
 ACCOUNTS = [f"A{i}" for i in range(6)]
@@ -82,8 +102,8 @@ class World:
         )
 
     def command(self) -> Command:
-        kinds = [self._order, self._amend, self._cancel, self._rare, self._servicing]
-        return self.rng.choices(kinds, weights=[70, 12, 12, 3, 2])[0]()
+        kinds = [self._order, self._amend, self._cancel, self._quotes, self._rare, self._servicing]
+        return self.rng.choices(kinds, weights=[70, 12, 12, 8, 3, 2])[0]()
 
     def _order(self) -> Command:
         rng, state = self.rng, self.market.venue.state
@@ -139,6 +159,28 @@ class World:
 
     def _cancel(self) -> Command:
         return cancel(*self._open_order())
+
+    def _quotes(self) -> Command:
+        """Often at the very price that stands, in two sets and two groups, from two connections."""
+        rng, account = self.rng, AccountId(self.rng.choice(ACCOUNTS))
+        group = rng.choice([None, "g1", "g2"])
+        rare = rng.random()
+        if rare < 0.08 and group is not None:
+            bounds: dict[str, Any] = {"max_fills": rng.choice([None, 1, 3]), "max_face": Face(rng.randint(1, 60_000))}
+            return SetMmp(account_id=account, group=group, window=rng.randint(1, 400), **bounds)
+        if rare < 0.2 and group is not None:
+            return ResetMmp(account_id=account, group=group)
+        if rare < 0.25:
+            connection = rng.choice([None, "c-1", "c-2"])
+            return CancelQuotes(account_id=account, quote_set=rng.choice([None, "q1"]), connection=connection)
+        quotes = []
+        for loan_id in rng.sample(LOANS, rng.randint(1, 3)):
+            middle = rng.randint(8_990, 9_010)
+            bid, ask = middle - rng.randint(-1, 5), middle + rng.randint(0, 5)
+            sides = [(price, rng.choice([0, 100, 5_000, rng.randint(1, 9_999)])) for price in (bid, ask)]
+            quotes.append(quote(*(rng.choice([side, side, side, None]) for side in sides), loan_id))
+        named: dict[str, Any] = {"quote_set": rng.choice(["q1", "q2"]), "connection": rng.choice(["c-1", "c-2"])}
+        return mass_quote(account, *quotes, mmp_group=group, **named)
 
     def _rare(self) -> Command:
         rng, account = self.rng, AccountId(self.rng.choice(ACCOUNTS))
@@ -258,3 +300,37 @@ def test_a_restored_venue_goes_on_exactly_like_the_one_it_was_taken_from() -> No
                 twin.apply(Seq(twin.seq + 1), market.at, command)
             continue
         assert twin.apply(Seq(twin.seq + 1), market.at, command) == applied, f"step {step}: {command}"
+
+
+def test_a_side_of_a_quote_is_refused_when_the_order_would_be() -> None:
+    """But for self-trades, which an order is never refused for, and a market that is post-only."""
+    world = World(7)
+    market, rng = world.market, world.rng
+    judged = refused = 0
+    for step in range(2_000):
+        with suppress(MarketError):
+            market.do(world.command())
+        account, loan_id = AccountId(rng.choice(ACCOUNTS)), LoanId(rng.choice(LOANS))
+        state = market.venue.state
+        if state.accounts[account].blocked or state.accounts[account].frozen or state.mode is Mode.POST_ONLY:
+            continue
+        make = rng.choice([buy, sell])
+        price, quantity = rng.choice([rng.randint(8_980, 9_020), rng.randint(0, 20_000)]), rng.randint(50, 400_000)
+        expected: str | None = None
+        try:
+            priced = market.do(CheckOrder(order=make(account, price, quantity, loan_id=loan_id))).result
+            assert isinstance(priced, OrderPriced | OrderAck)
+        except MarketError as error:
+            expected = type(error).__name__
+        wanted = (price, quantity)
+        alone = quote(wanted, None, loan_id) if make is buy else quote(None, wanted, loan_id)
+        applied = market.do(mass_quote(account, alone, quote_set=f"s{step}"))
+        assert isinstance(applied.result, QuoteAck)
+        [outcome] = [side for side in applied.result.quotes[0] if side is not None]
+        told = outcome.error if isinstance(outcome, Refusal) else None
+        assert told in (expected, "SelfTrade"), f"step {step}: {told}, an order: {expected}"
+        judged += 1
+        refused += told is not None
+        market.venue.state.check_invariants()
+    assert judged > 1_000
+    assert judged > refused > judged // 20

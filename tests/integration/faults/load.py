@@ -12,6 +12,7 @@ from market.commands import (
     AccountKind,
     Command,
     Deposit,
+    MassQuote,
     OpenMarket,
     OrderAck,
     PlaceOrder,
@@ -21,7 +22,7 @@ from market.commands import (
 )
 from market.ids import AccountId, Currency, Minor
 from market.orderbook.order import TimeInForce
-from tests.builders import DAY, buy, deposit, open_account, register, sell, service, servicing
+from tests.builders import DAY, buy, deposit, mass_quote, open_account, quote, register, sell, service, servicing
 
 PRINCIPAL = Minor(10_000_00)
 LoadCommand = PlaceOrder | Deposit | ServiceLoan
@@ -85,6 +86,16 @@ def servicing_list(rng: random.Random, name: str) -> Iterator[ServicingEvent]:
         else:
             interest = Minor(amount - rng.randint(0, min(amount, 50)))
             yield servicing("payment", DAY, amount, loan_id=loan_id, event_id=event_id, interest=interest)
+
+
+def quotes(seed: int, i: int) -> MassQuote:
+    """Return a trader's quotes in all loans, around the price of the orders: some trade, most move, none has a name."""
+    rng = random.Random(f"{seed}/{i}/quotes")
+    wanted = [
+        quote((rng.randint(9_480, 9_500), rng.randint(100, 900)), (rng.randint(9_500, 9_520), 500), loan_id)
+        for loan_id in LOANS
+    ]
+    return mass_quote(rng.choice(TRADERS), *wanted)
 
 
 def name_of(command: LoadCommand) -> str:

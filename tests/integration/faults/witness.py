@@ -47,6 +47,7 @@ class Witness:
         self.dsn = dsn
         self.twin = Venue()
         self.lists = self.events = 0  # of servicing, that are in the database
+        self.epoch = 0  # of the last line that it followed
 
     async def verify(self, told: Told) -> Seq:
         """Raise AssertionError unless the database holds all that was told, conserves all sums, and equals its log."""
@@ -58,7 +59,9 @@ class Witness:
         finally:
             await connection.close()
         assert rebuilt.seq == self.twin.seq
-        assert rebuilt.state_hash() == self.twin.state_hash(), "the tables and the log tell different states"
+        durable = Venue.restore(self.twin.seq, self.twin.snapshot(), last_trade_id=self.twin.state.last_trade_id)
+        durable.drop_quotes()
+        assert rebuilt.state_hash() == durable.state_hash(), "the tables and the log tell different states"
         rebuilt.state.check_invariants()
         report = await check(self.dsn)
         assert report.ok, report
@@ -97,7 +100,10 @@ class Witness:
 
     async def _follow_the_log(self, connection: asyncpg.Connection) -> None:
         rows = await connection.fetch(
-            "SELECT seq, at, kind, body FROM market.command_log WHERE seq > $1 ORDER BY seq", self.twin.seq
+            "SELECT seq, epoch, at, kind, body FROM market.command_log WHERE seq > $1 ORDER BY seq", self.twin.seq
         )
         for row in rows:
+            if row["epoch"] != self.epoch:
+                self.epoch = row["epoch"]
+                self.twin.drop_quotes()
             self.twin.apply(Seq(row["seq"]), Nanos(row["at"]), decode(row["kind"], row["body"]))

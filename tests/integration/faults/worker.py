@@ -108,6 +108,8 @@ async def main(arguments: argparse.Namespace) -> None:
     slots = asyncio.Semaphore(OUTSTANDING)
     for i in range(arguments.first, arguments.first + 100_000):
         await slots.acquire()
+        if i % 10 == 0:
+            engine.send(load.quotes(arguments.seed, i), actor="load", reply=lambda _told: None)
         task = asyncio.create_task(_send(engine, load.order(arguments.seed, i)))
         task.add_done_callback(lambda _: slots.release())
 

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from market.commands import CancelAll, Command, HaltLoan, ResolveOrder, Withdraw
+from market.commands import CancelAll, Command, HaltLoan, ResolveOrder, SetMmp, Withdraw
 from market.errors import MarketError
 from market.events import LogEntry
 from market.settlement.writer import PostgresStore
@@ -51,6 +51,9 @@ class RecordedWorld(worlds.World):
             super().__init__(seed)
         assert isinstance(self.market, RecordingMarket)
         self.recording = self.market
+        self.go_on(commands)
+
+    def go_on(self, commands: int) -> None:
         for _ in range(commands):
             with suppress(MarketError):  # a refused command is not part of any log
                 self.market.do(self.command())
@@ -103,6 +106,7 @@ def traded_market() -> RecordingMarket:
     market.do(buy("A", 9_800, 1_000_00, client_order_id="one"))
     market.do(buy("B", 9_700, 500_00, tag="q"))
     market.do(CancelAll(account_id="A", block=True))  # type: ignore[arg-type]
+    market.do(SetMmp(account_id="B", group="g", max_fills=1, window=1))  # type: ignore[arg-type]
     market.do(ResolveOrder(account_id="B", client_order_id="never"))  # type: ignore[arg-type]
     market.do(Withdraw(account_id="B", currency="USD", amount=1_00, custody_ref="out-1"))  # type: ignore[arg-type]
     market.do(register("L2", issued=0))

@@ -58,6 +58,10 @@ def inserted(table: str, row: dict[str, str]) -> str:
     return f"INSERT INTO market.{table} ({', '.join(row)}) VALUES ({values})"
 
 
+def new_mmp(changes: str) -> str:
+    return changed_copy("mmp", '{"mmp_group": "new", ' + changes + "}")
+
+
 # Constraint name -> what it must refuse.
 REFUSED = {
     "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
@@ -142,6 +146,11 @@ REFUSED = {
     "kill_switch_account_exists": "INSERT INTO market.kill_switch VALUES ('nobody', true, 1)",
     "fenced_id_account_exists": "INSERT INTO market.fenced_id VALUES ('nobody', 'c', 1)",
     "fenced_id_has_no_order": "INSERT INTO market.fenced_id VALUES ('ORIG', 'first', 1)",
+    "mmp_account_exists": new_mmp('"account_id": "nobody"'),
+    "mmp_max_fills_positive": new_mmp('"max_fills": 0'),
+    "mmp_max_face_positive": new_mmp('"max_face": 0'),
+    "mmp_window_positive": new_mmp('"window_ns": 0'),
+    "mmp_has_a_bound": new_mmp('"max_fills": null'),
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
     "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'nobody', '', '{read}', '')",
