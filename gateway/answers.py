@@ -64,7 +64,7 @@ DayText = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}, examples=["2024-05-01"]),
 ]
-OrderIdOut = Annotated[str, Field(pattern=r"^O-[1-9][0-9]*$", examples=["O-1"])]
+OrderIdOut = Annotated[str, Field(pattern=r"^[OQ]-[1-9][0-9]*$", examples=["O-1"])]
 TradeIdOut = Annotated[str, Field(pattern=r"^T-[0-9]+$", examples=["T-1048577"])]
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -80,7 +80,7 @@ def _price(value: object) -> PriceBp:
     return PriceBp(LARGEST if number > LARGEST else scaled(number, 2) or 0)
 
 
-def _quantity(value: object) -> Face:
+def to_quantity(value: object) -> Face:
     """Original face. Finer than the unit, or more than there can be, is no quantity, so 0."""
     units = scaled(_decimal(value), 2) or 0
     return Face(units if units <= QUANTITY_MAX else 0)
@@ -146,7 +146,7 @@ Price = Annotated[
 ]
 Quantity = Annotated[
     Face,
-    PlainValidator(_quantity),
+    PlainValidator(to_quantity),
     _decimal_schema("original face in currency units", places=2, example="5000.00"),
 ]
 Amount = Annotated[

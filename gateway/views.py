@@ -30,12 +30,14 @@ from market.events import (
     MarketChanged,
     OpenOrder,
     OrderState,
+    QuotesChanged,
+    QuoteState,
     ScheduleChanged,
     Traded,
 )
-from market.ids import AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
+from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.depth import DepthDelta, LevelBook
-from market.orderbook.order import FINAL_STATUSES, Side
+from market.orderbook.order import FINAL_STATUSES, CancelReason, OrderStatus, Side
 from market.port import Committed
 
 PAR = 10_000
@@ -194,9 +196,12 @@ class LoanView:
 
 
 class AccountView:
-    """One account as its owner sees it. open_orders: oldest first."""
+    """One account as its owner sees it. open_orders: oldest first.
 
-    __slots__ = ("cash", "claims", "exec_seq", "open_orders", "state")
+    quotes: open sides.  lost_quotes: those that the last rebuild ended.
+    """
+
+    __slots__ = ("cash", "claims", "exec_seq", "lost_quotes", "open_orders", "quotes", "state")
 
     def __init__(self, state: AccountChanged) -> None:
         self.state = state
@@ -204,10 +209,18 @@ class AccountView:
         self.cash: dict[Currency, CashChanged] = {}
         self.claims: dict[LoanId, ClaimChanged] = {}
         self.open_orders: dict[OrderId, OrderState] = {}
+        self.quotes: dict[OrderId, QuoteState] = {}
+        self.lost_quotes: list[QuoteState] = []
 
     @property
     def account_id(self) -> AccountId:
         return self.state.account_id
+
+
+def quotes_ended(before: AccountView, after: AccountView) -> list[QuoteState]:
+    """Return the quotes that stood before a rebuild and do not after it, as they ended."""
+    lost = [quote for order_id, quote in before.quotes.items() if order_id not in after.quotes]
+    return [quote._replace(status=OrderStatus.CANCELED, cancel_reason=CancelReason.RESTART) for quote in lost]
 
 
 class Views:
@@ -233,6 +246,7 @@ class Views:
             CashChanged: self._cash_changed,
             ClaimChanged: self._claim_changed,
             OpenOrder: self._open_order,
+            QuotesChanged: self._quotes_changed,
             HoldChanged: self._hold_changed,
             Executed: self._executed,
             BookChanged: self._book_changed,
@@ -266,7 +280,8 @@ class Views:
             raise UnknownAccount(f"no account {account_id}") from None
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
-        former, self.loans, self.accounts = self.loans, {}, {}
+        former, self.loans = self.loans, {}
+        quoting, self.accounts = self.accounts, {}
         self.epoch, self.engine_seq = epoch, seq
         owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
         for event in events:
@@ -275,6 +290,9 @@ class Views:
         for event in events:
             if not isinstance(event, owners):
                 self._handle(event)
+        for account_id, account in self.accounts.items():
+            if account_id in quoting:
+                account.lost_quotes = quotes_ended(quoting[account_id], account)
         for loan_id, loan in self.loans.items():
             loan.book.flush()
             if loan_id in former:
@@ -343,6 +361,14 @@ class Views:
     def _open_order(self, event: OpenOrder) -> None:
         self.accounts[event.order.account_id].open_orders[event.order.order_id] = event.order
 
+    def _quotes_changed(self, event: QuotesChanged) -> None:
+        quotes = self.accounts[event.account_id].quotes
+        for quote in event.quotes:
+            if quote.status in FINAL_STATUSES:
+                quotes.pop(quote.order_id, None)
+            else:
+                quotes[quote.order_id] = quote
+
     def _hold_changed(self, event: HoldChanged) -> None:
         orders = self.accounts[event.account_id].open_orders
         if (order := orders.get(event.order_id)) is not None:
@@ -352,6 +378,8 @@ class Views:
         account = self.accounts[event.account_id]
         account.exec_seq = event.sequence
         for row in event.rows:
+            if row.order.order_id >= FIRST_QUOTE_ID:
+                continue
             if row.order.status in FINAL_STATUSES:
                 account.open_orders.pop(row.order.order_id, None)
             else:

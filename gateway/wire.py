@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from market.errors import InvalidArguments
-from market.ids import Nanos, OrderId, TradeId
+from market.ids import FIRST_QUOTE_ID, Nanos, OrderId, TradeId
 
 PLAIN_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 TIME = re.compile(r"([0-9-]{10})[Tt]([0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
@@ -217,7 +217,7 @@ def parse_date(text: object) -> date | None:
 
 
 def order_id_text(order_id: int) -> str:
-    return f"O-{order_id}"
+    return f"O-{order_id}" if order_id < FIRST_QUOTE_ID else f"Q-{order_id - FIRST_QUOTE_ID}"
 
 
 def trade_id_text(trade_id: int) -> str:

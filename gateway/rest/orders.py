@@ -223,7 +223,7 @@ async def cancel_all(call: Call) -> web.Response:
     answer = await call.submit(params.to_command(call.principal.account_id, loan_id))
     if not isinstance(answer.result, CountAck):
         raise InvariantViolation(f"cancel-all was answered with {answer.result}")
-    return reply({"count": answer.result.count, "quotes": 0, "engine_seq": answer.seq})
+    return reply({"count": answer.result.count, "quotes": answer.result.quotes, "engine_seq": answer.seq})
 
 
 async def unblock(call: Call) -> web.Response:

@@ -2,6 +2,7 @@
 
 A session is an account and a name; it lives on as long as a connection is attached to it, and for the grace that it
 asked for after the last one. What is then cancelled is every order of the session, or those alone that asked for it.
+Quotes belong to one connection and know no grace.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.views import Views
-from market.commands import CancelAll
+from market.commands import CancelAll, CancelQuotes
 from market.errors import Busy, OutcomeUnknown, Unavailable
 from market.ids import AccountId
 from market.orderbook.order import CancelReason
@@ -60,6 +61,17 @@ async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: E
     while not attachments.is_attached(leaving.account_id, leaving.session):
         try:
             await engine.submit(command, actor=leaving.actor)
+            return
+        except (Busy, OutcomeUnknown, Unavailable):  # a repeat does no harm
+            await asyncio.sleep(RETRY_S)
+
+
+async def withdraw_quotes_of(account_id: AccountId, connection: str, actor: str, engine: EnginePort) -> None:
+    """Withdraw what a connection quoted. Tries until the engine has done it, or has none left after a rebuild."""
+    command = CancelQuotes(account_id=account_id, connection=connection, cause=CancelReason.COD)
+    while True:
+        try:
+            await engine.submit(command, actor=actor)
             return
         except (Busy, OutcomeUnknown, Unavailable):  # a repeat does no harm
             await asyncio.sleep(RETRY_S)

@@ -17,8 +17,8 @@ from gateway.wire import time_text
 from gateway.ws.executions import History
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
-from gateway.ws.rows import Row, balance_rows, best_row, level_rows, status_row, ticker_row, trade_row
-from market.events import Traded
+from gateway.ws.rows import Row, balance_rows, best_row, level_rows, quote_row, status_row, ticker_row, trade_row
+from market.events import QuoteState, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, TradeId
 from market.orderbook.depth import Depth, DepthDelta
 
@@ -312,6 +312,35 @@ class BalancesFeed(StateFeed):
     def changed(self, assets: set[str]) -> None:
         if self.readers:
             self.publish(push(self.channel, "update", balance_rows(self._views.account(self._account_id), assets)))
+
+
+class QuotesFeed(StateFeed):
+    """The sides of one account's quotes: those that stand, then those that changed, with the reason if one is gone."""
+
+    channel = "quotes"
+
+    def __init__(self, views: Views, account_id: AccountId, clock: Callable[[], int]) -> None:
+        super().__init__(account_id)
+        self._views = views
+        self._account_id = account_id
+        self._clock = clock
+
+    def rows(self) -> list[Row]:
+        return [quote_row(quote, self._clock()) for quote in self._views.account(self._account_id).quotes.values()]
+
+    def merged(self, base: None, count: int) -> Message:  # noqa: ARG002
+        return push(self.channel, "snapshot", self.rows())
+
+    def changed(self, quotes: Iterable[QuoteState], at: Nanos) -> None:
+        if self.readers:
+            self.publish(push(self.channel, "update", [quote_row(quote, at) for quote in quotes]))
+
+    def restart(self) -> None:
+        """Say what a rebuild has ended, in the place of what stood before."""
+        lost, now = self._views.account(self._account_id).lost_quotes, self._clock()
+        message = push(self.channel, "snapshot", [*(quote_row(quote, now) for quote in lost), *self.rows()])
+        for reader in self.readers:
+            reader.replace(self, message)
 
 
 class TradeFeed(Feed):

@@ -22,6 +22,7 @@ from gateway.ws.feeds import (
     Feed,
     InstrumentFeed,
     Key,
+    QuotesFeed,
     StateFeed,
     TickerFeed,
     TradeFeed,
@@ -30,8 +31,17 @@ from gateway.ws.feeds import (
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.commands import Mode
-from market.events import CashChanged, ClaimChanged, Event, Executed, MarketChanged, Traded
-from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
+from market.events import (
+    CashChanged,
+    ClaimChanged,
+    Event,
+    Executed,
+    MarketChanged,
+    QuotesChanged,
+    QuoteState,
+    Traded,
+)
+from market.ids import AccountId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.port import Committed
 
 log = logging.getLogger(__name__)
@@ -83,6 +93,7 @@ class Hub:
         self._tickers: dict[LoanId, None] = {}
         self._traded: dict[LoanId, None] = {}
         self._balances: dict[AccountId, set[str]] = {}
+        self._quotes: dict[AccountId, dict[OrderId, QuoteState]] = {}
         metrics.watch("gateway_sockets", "Open WebSocket connections", lambda: len(self.sessions))
         metrics.watch("gateway_subscriptions", "What all sockets subscribed to", lambda: self.reader_count)
         metrics.watch("gateway_queued_bytes", "Bytes that wait for slow readers", self._queued_bytes)
@@ -110,6 +121,9 @@ class Hub:
 
     def balances(self, account_id: AccountId) -> BalancesFeed:
         return self._feed(("balances", account_id, 0), lambda: BalancesFeed(self.views, account_id))
+
+    def quotes(self, account_id: AccountId) -> QuotesFeed:
+        return self._feed(("quotes", account_id, 0), lambda: QuotesFeed(self.views, account_id, self._clock))
 
     def executions(self, account_id: AccountId) -> ExecutionsFeed:
         feed = self._executions.get(account_id)
@@ -178,6 +192,9 @@ class Hub:
                     self._balances.setdefault(event.account_id, set()).add(event.currency)
                 case ClaimChanged():
                     self._balances.setdefault(event.account_id, set()).add(event.loan_id)
+                case QuotesChanged():
+                    changed = self._quotes.setdefault(event.account_id, {})
+                    changed.update((quote.order_id, quote) for quote in event.quotes)
                 case MarketChanged():
                     self._market_changed()
         for loan_id, traded in trades.items():
@@ -218,6 +235,9 @@ class Hub:
         for account_id, assets in self._balances.items():
             if isinstance(feed := feeds.get(("balances", account_id, 0)), BalancesFeed):
                 feed.changed(assets)
+        for account_id, quotes in self._quotes.items():
+            if isinstance(feed := feeds.get(("quotes", account_id, 0)), QuotesFeed):
+                feed.changed(quotes.values(), self._at)
         if self._at:
             self._metrics.observe_feed_lag((self._clock() - self._at) / 1e9)
 
@@ -276,6 +296,7 @@ class Hub:
         self._tickers.clear()
         self._traded.clear()
         self._balances.clear()
+        self._quotes.clear()
 
     # Time
 

@@ -29,6 +29,7 @@ from gateway.schemas import order_object, priced_row
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
 from gateway.wire import SECOND, minor_text, order_id_text, time_text
 from gateway.ws.dead_man import DEAD_MAN_S_MAX
+from gateway.ws.quotes import mass_quote, quote_cancel, reset_mmp, set_mmp
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
 from market.commands import (
@@ -340,6 +341,10 @@ METHODS: dict[str, Method] = {
     "cancel_all": private(Scope.TRADE, cancel_all),
     "cancel_all_orders_after": private(Scope.TRADE, cancel_all_orders_after),
     "unblock": private(Scope.TRADE, unblock),
+    "mass_quote": private(Scope.TRADE, mass_quote),
+    "quote_cancel": private(Scope.TRADE, quote_cancel),
+    "set_mmp": private(Scope.TRADE, set_mmp),
+    "reset_mmp": private(Scope.TRADE, reset_mmp),
     "get_order": private(Scope.READ, get_order),
     "resolve_order": private(Scope.TRADE, resolve_order),
 }

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.views import AccountView, LoanView, Views
-from gateway.wire import factor_text, minor_or_none, minor_text, ppm_text, time_text, trade_id_text, yield_text
+from gateway.wire import (
+    factor_text,
+    minor_or_none,
+    minor_text,
+    order_id_text,
+    ppm_text,
+    time_text,
+    trade_id_text,
+    yield_text,
+)
 from market.claims.accrual import share
 from market.commands import Mode
-from market.events import CashChanged, ClaimChanged, Traded
+from market.events import CashChanged, ClaimChanged, QuoteState, Traded
 from market.ids import Face, Nanos, PriceBp
 
 Row = dict[str, Any]
@@ -99,6 +108,23 @@ def balance_rows(account: AccountView, assets: set[str] | None = None) -> list[R
     cash = [account.cash[currency] for currency in sorted(account.cash.keys() & assets)]
     claims = [account.claims[loan_id] for loan_id in sorted(account.claims.keys() & assets)]
     return [_balance_row(c.currency, c) for c in cash] + [_balance_row(c.loan_id, c) for c in claims]
+
+
+def quote_row(quote: QuoteState, at: int) -> Row:
+    """One side of a quote. qty: what is still open of it.  reason: why it is gone, null while it stands."""
+    return {
+        "symbol": f"{quote.loan_id}/{quote.currency}",
+        "quote_set": quote.quote.quote_set,
+        "side": quote.side,
+        "order_id": order_id_text(quote.order_id),
+        "price": minor_text(quote.price),
+        "qty": minor_text(quote.leaves),
+        "cum_qty": minor_text(quote.filled),
+        "status": quote.status,
+        "reason": quote.cancel_reason,
+        "mmp_group": quote.quote.mmp_group,
+        "timestamp": time_text(at),
+    }
 
 
 def _balance_row(asset: str, balance: CashChanged | ClaimChanged) -> Row:

@@ -26,9 +26,9 @@ from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
 from gateway.ws.dead_man import DeadMan
-from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of
+from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of, withdraw_quotes_of
 from gateway.ws.executions import ExecutionsFeed
-from gateway.ws.feeds import BalancesFeed, Feed, Key, status_message
+from gateway.ws.feeds import BalancesFeed, Feed, Key, QuotesFeed, status_message
 from gateway.ws.frames import Message
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
@@ -127,6 +127,7 @@ class Session:
         self.failed_logins = 0
         self.grace_s: float | None = None  # before all orders are cancelled when the connection ends; None: they stay
         self.asked_for_cancel: dict[AccountId, Principal] = {}  # accounts with orders that end with the connection
+        self.quoted_for: dict[AccountId, Principal] = {}  # accounts with quotes, which all do
         self.outbox = Outbox(
             transport,
             limits=gate.limits.outbox,
@@ -240,17 +241,20 @@ class Session:
         self.gate.attachments.attach(who.account_id, self.name)
 
     def log_out(self) -> None:
-        """Forget the login and every private stream; cancel the orders that were to end with it."""
+        """Forget the login and every private stream; withdraw quotes, cancel the orders that were to end with it."""
         self._leave_orders()
         if self.login is not None:
             self.gate.attachments.detach(self.login.account_id, self.name)
         self.login, self.grace_s, self.name = None, None, self.connection_id
         self.asked_for_cancel.clear()
+        self.quoted_for.clear()
         self.leave_executions()
-        for key in [key for key in self.feeds if key[0] == BalancesFeed.channel]:
+        for key in [key for key in self.feeds if key[0] in (BalancesFeed.channel, QuotesFeed.channel)]:
             self.gate.hub.leave(self.feeds.pop(key), self.outbox)
 
     def _leave_orders(self) -> None:
+        for account_id, who in self.quoted_for.items():
+            self.gate.hub.spawn(withdraw_quotes_of(account_id, self.connection_id, who.key, self.gate.engine))
         leaving = [
             Leaving(account_id, self.name, who.key, self.grace_s or 0.0, everything=False)
             for account_id, who in self.asked_for_cancel.items()

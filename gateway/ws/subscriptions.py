@@ -19,12 +19,12 @@ from market.errors import InvalidArguments, UnknownLoan
 
 SYMBOLS_MAX = 20_000
 PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
-PRIVATE = ("executions", "balances")
 BOARDS_PER_SOCKET = 10
+PRIVATE_STATES = ("balances", "quotes")
 DEFAULT_DEPTH, DEFAULT_INTERVAL = 10, 1
 
 Channel = Literal[
-    "book", "bbo", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "executions", "balances"
+    "book", "bbo", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "executions", "balances", "quotes"
 ]
 Symbols = Annotated[list[Name], Field(min_length=1, max_length=SYMBOLS_MAX)]
 
@@ -130,7 +130,7 @@ async def resync(session: Session, request: Request) -> None:
         return
     choice = Choice.parse(request.params)
     choice.check()
-    if choice.channel not in (*PER_SYMBOL, "balances"):
+    if choice.channel not in (*PER_SYMBOL, *PRIVATE_STATES):
         raise InvalidArguments(f"channel: {choice.channel} has no snapshot to send anew", field="channel")
     for feed, told in _chosen(session, request, choice):
         if feed.key in session.feeds:
@@ -210,9 +210,9 @@ def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tupl
 
 def _feed(session: Session, request: Request, choice: Choice, symbol: str | None) -> Feed:
     hub, views = session.gate.hub, session.gate.views
-    if choice.channel == "balances":
+    if choice.channel in PRIVATE_STATES:
         who = session.payer(request, choice.token, Scope.READ, Bucket.SUBSCRIPTIONS)
-        return hub.balances(who.account_id)
+        return hub.balances(who.account_id) if choice.channel == "balances" else hub.quotes(who.account_id)
     if symbol is None:
         return hub.instrument(None)
     loan_id = views.loan_of_symbol(symbol).loan_id
