@@ -510,6 +510,13 @@ class ExecutionFields(BaseModel):
     timestamp: Moment
 
 
+class FeeOut(BaseModel):
+    """A fee in the shape that existing clients read."""
+
+    asset: str
+    qty: Money
+
+
 class ExecutionOut(ExecutionFields):
     """A fill of one's own. sequence: the number of its message in the private stream."""
 
@@ -524,6 +531,8 @@ class ExecutionOut(ExecutionFields):
     currency: str
     ytm: Ytm | None
     liquidity_ind: Literal["m", "t"]
+    cost: Money
+    fees: list[FeeOut]
 
 
 class Order(ExecutionFields):

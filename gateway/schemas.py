@@ -128,6 +128,8 @@ def _fill_fields(fill: Fill, currency: str) -> Row:
         "currency": currency,
         "ytm": ppm_or_none(fill.ytm_ppm),
         "liquidity_ind": "m" if fill.is_maker else "t",
+        "cost": minor_text(fill.principal),  # principal and fee once more, under the names that existing clients read
+        "fees": [{"asset": currency, "qty": minor_text(fill.fee)}],
     }
 
 

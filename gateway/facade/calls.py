@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.auth import Principal
-from gateway.errors import MethodNotAllowed, PayloadTooLarge, RouteNotFound, UnsupportedMediaType
+from gateway.errors import PayloadTooLarge, UnknownMethod, UnsupportedMediaType
 from gateway.facade.proof import prove
 from gateway.facade.words import INTERNAL, error_texts
 from gateway.rates import Bucket
@@ -104,9 +104,9 @@ def refusal(*texts: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
 async def _result(request: web.Request, api: Api, gate: Gate, routes: Mapping[str, FacadeRoute]) -> Any:
     route = routes.get(request.path)
     if route is None:
-        raise RouteNotFound("there is no such call")
+        raise UnknownMethod("there is no such call")
     if request.method != "POST" and (route.scope is not None or request.method != "GET"):
-        raise MethodNotAllowed("private calls are POST, public ones GET or POST")
+        raise UnknownMethod("private calls are POST, public ones GET or POST")
     data = await request.read()
     pairs, lists = _read(request, data, route.lists)
     holder: Principal | None = None

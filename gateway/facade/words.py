@@ -20,8 +20,6 @@ KNOWN: Final[dict[type[MarketError], str]] = {
     errors.AuthInvalidKey: "EAPI:Invalid key",
     errors.AuthInvalidSignature: "EAPI:Invalid signature",
     errors.AuthPermissionDenied: "EGeneral:Permission denied",
-    errors.RouteNotFound: "EGeneral:Unknown method",
-    errors.MethodNotAllowed: "EGeneral:Unknown method",
     market.UnknownLoan: "EQuery:Unknown asset pair",
     market.InsufficientFunds: "EOrder:Insufficient funds",
     market.BelowMinimum: "EOrder:Order minimum not met",

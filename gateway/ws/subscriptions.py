@@ -57,12 +57,16 @@ class Choice(Params):
 
 
 class Subscription(Choice):
-    """snapshot: sent by default, but not for trades.  from_seq: the last number of `executions` that was seen."""
+    """snapshot: sent by default, but not for trades.  from_seq: the last number of `executions` that was seen.
+
+    event_trigger: what existing clients say of `ticker`; it is told on either event in any case.
+    """
 
     snapshot: bool | None = None
     snap_orders: bool | None = None
     snap_trades: bool | None = None
     from_seq: Annotated[int, Field(ge=0)] | None = None
+    event_trigger: Literal["bbo", "trades"] | None = None
 
     def check(self) -> None:
         super().check()
@@ -70,6 +74,8 @@ class Subscription(Choice):
             for name in ("snap_orders", "snap_trades", "from_seq"):
                 if getattr(self, name) is not None:
                     raise InvalidArguments(f"{name}: only executions have it", field=name)
+        if self.event_trigger is not None and self.channel != "ticker":
+            raise InvalidArguments("event_trigger: only ticker has it", field="event_trigger")
 
     @property
     def wants_snapshot(self) -> bool:
