@@ -1,4 +1,4 @@
-"""Public calls of the façade: time, status, assets, pairs, books, tickers, trades."""
+"""Public calls of the façade: time, status, assets, pairs, books, tickers, trades, candles."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
+from gateway.candles import MINUTE, Interval
 from gateway.facade.calls import FacadeCall, FacadeRoute
 from gateway.facade.rows import (
     Row,
     asset_row,
+    candle_row,
     depth_row,
     pair_row,
     public_trade_row,
@@ -27,6 +29,7 @@ ROWS_PER_TURN: Final = 500  # then the loop may do something else
 PAIRS_MAX: Final = 1_000  # named in one call
 DEPTHS: Final = (10, 25, 100, 500)
 TRADES_MAX: Final = 1_000
+CANDLES_MAX: Final = 720
 LARGEST_SECOND: Final = 10**11  # a larger number counts nanoseconds
 
 
@@ -91,6 +94,19 @@ async def get_trades(call: FacadeCall) -> Row:
     return {loan.symbol: [public_trade_row(each.trade, each.at) for each in found], "last": str(last)}
 
 
+async def get_candles(call: FacadeCall) -> Row:
+    """The latest intervals that had trades, oldest first; those that begin at `since` or later, if it is given."""
+    loan, text = _one(call), call.query.text("interval") or "1"
+    if text not in tuple(Interval):
+        raise InvalidArguments(f"interval: one of {', '.join(Interval)}", field="interval")
+    interval, since, everything = int(text), time_of(call, "since"), Span()
+    width = interval * MINUTE
+    span = Span(since=everything.since if since is None else -(-since // width) * width)
+    found = await call.api.history.candles(loan.loan_id, interval=interval, span=span, below=NEVER, limit=CANDLES_MAX)
+    rows = [candle_row(each, interval) for each in reversed(found)]
+    return {loan.symbol: rows, "last": rows[-1][0] if rows else 0}
+
+
 def time_of(call: FacadeCall, name: str) -> Nanos | None:
     """Return a time that is given in seconds, maybe with a fraction, or in nanoseconds if it is that large."""
     text = call.query.text(name)
@@ -142,5 +158,6 @@ ROUTES = (
     FacadeRoute("AssetPairs", get_pairs, frozenset({"pair"})),
     FacadeRoute("Ticker", get_ticker, frozenset({"pair"})),
     FacadeRoute("Depth", get_depth, frozenset({"pair", "count"})),
+    FacadeRoute("OHLC", get_candles, frozenset({"pair", "interval", "since"})),
     FacadeRoute("Trades", get_trades, frozenset({"pair", "since", "count"})),
 )

@@ -6,6 +6,7 @@ face, a volume is original face, a cost is money. Figures that do not exist are 
 
 from typing import Any
 
+from gateway.candles import Candle
 from gateway.views import LoanView, Views
 from gateway.wire import SECOND, minor_or_none, minor_text, order_id_text, trade_id_text
 from market.commands import Mode
@@ -110,6 +111,13 @@ def public_trade_row(trade: Traded, at: int) -> list[Any]:
     kind = "m" if trade.taker_order_type is OrderType.MARKET else "l"
     number = trade_id_text(trade.trade_id)
     return [minor_text(trade.price), minor_text(trade.quantity), seconds(at), side, kind, "", number]
+
+
+def candle_row(candle: Candle, interval: int) -> list[Any]:
+    """Return one interval of `interval` minutes; it bears the second in which it begins."""
+    vwap = div_half_up(candle.turnover, candle.volume)
+    prices = [minor_text(price) for price in (candle.open, candle.high, candle.low, candle.close, vwap)]
+    return [candle.number * interval * 60, *prices, minor_text(candle.volume), candle.trades]
 
 
 def balance_row(balance: CashChanged | ClaimChanged) -> Row:

@@ -162,6 +162,19 @@ async def test_trades_go_on_from_last_without_a_hole(stack: Stack, anyone: Clien
     assert len(seen) == 12
 
 
+async def test_candles(stack: Stack, anyone: Client, buyer: Client) -> None:
+    assert await anyone.public("OHLC", pair=L1) == {L1: [], "last": 0}
+    await stack.do(sell("ORIG", 9_900, 4_00), sell("ORIG", 9_950, 4_00), buy("B", 9_950, 8_00))
+    told = await anyone.public("OHLC", pair=L1, interval=1440)
+    [[begins, *figures]] = told[L1]
+    assert figures == ["99.00", "99.50", "99.00", "99.50", "99.25", "8.00", 2]
+    assert told["last"] == begins
+    assert begins % 86_400 == 0
+    assert await anyone.public("OHLC", pair=L1, interval=1440, since=begins) == told
+    assert (await anyone.public("OHLC", pair=L1, interval=1440, since=begins + 1))[L1] == []
+    assert (await anyone.get("OHLC", pair=L1, interval=7))["error"][0] == "EGeneral:Invalid arguments:interval"
+
+
 async def test_a_nonce_is_good_once(anyone: Client, buyer: Client) -> None:
     assert (await buyer.post("Balance", nonce="10"))["error"] == []
     for nonce in ("10", "9", "", "x", "-11", "11.0", str(2**63)):
@@ -326,6 +339,20 @@ async def test_bodies_that_are_no_form(stack: Stack, buyer: Client) -> None:
     for body in (b"nonce=\xff", b"nonce", b"a=1&" * 200):
         assert (await buyer.raw("/0/private/Balance", body, "AAAA"))["error"][0].startswith("E")
     assert (await buyer.raw("/0/private/Balance", b"a" * (2 << 20), "AAAA"))["error"][0] == "EGeneral:Invalid arguments"
+
+
+async def test_fills_bear_what_existing_clients_read(stack: Stack, buyer: Client) -> None:
+    await stack.do(sell("ORIG", 9_900, 40_00))
+    async with connected(stack.ws_url, buyer.key) as socket:
+        await socket.call("subscribe", channel="executions")
+        await socket.call("add_order", symbol=L1, side="buy", order_type="market", order_qty="40")
+        rows: list[Json] = []
+        while not any(row["exec_type"] == "trade" for row in rows):
+            rows += (await socket.push("executions"))["data"]
+        assert (rows[-1]["cost"], rows[-1]["fees"]) == (rows[-1]["principal"], [{"asset": "USD", "qty": "0.00"}])
+        assert (await socket.call("subscribe", channel="ticker", symbol=[L1], event_trigger="bbo"))["success"]
+        refused = await socket.call("subscribe", channel="book", symbol=[L1], event_trigger="bbo")
+        assert refused["error_detail"]["field"] == "event_trigger"
 
 
 async def test_a_token_opens_the_private_socket(stack: Stack, buyer: Client) -> None:
