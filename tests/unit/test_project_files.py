@@ -31,7 +31,7 @@ def test_images_are_pinned() -> None:
         assert re.search(r":\d+\.\d+(\.\d+)?-", image), f"{image} is not pinned to a release"
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-outside.lock"])
 def test_lock_files_hold_hashes_and_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "://" not in text

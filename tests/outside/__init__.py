@@ -1,0 +1,1 @@
+"""Programs that we did not write, run against a service of their own: `./dev outside`."""
