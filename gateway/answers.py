@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from gateway.requests import Scope
+from gateway.statements import StatementLeg
 from market.claims.loan import ClaimType, Coverage, DayCount, GuaranteeKind, LoanStatus, RepaymentMethod
 from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Mode
@@ -688,17 +689,22 @@ class CashflowOut(CashflowTotal):
 
 
 class StatementRow(BaseModel):
-    """One posting. amount: signed from the account's view; cash rows sum to the balance, face rows to the position."""
+    """One leg. amount: signed from the account's view; cash rows sum to the balance, face rows to the position.
+
+    principal: of a trade, at par (the current face); discount or premium: what the price made of it.
+    business_date: of the market when it was booked.  reference: the trade's number, event id or custody reference.
+    """
 
     row_id: str
     timestamp: Moment
+    business_date: DayText
     engine_seq: Count
     kind: EntryKind
     reference: str
     trade_id: TradeIdOut | None
     event_id: str | None
     loan_id: str | None
-    leg: str
+    leg: StatementLeg
     unit: Unit
     amount: Money
     currency: str

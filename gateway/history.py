@@ -18,25 +18,11 @@ from market.events import ExecutionRow, OrderState, Serviced, Traded
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
 from market.settlement.codec import load_rows
-from market.settlement.journal import EntryKind, Leg, Unit
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 from market.settlement.title import FIRST, Link
 
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
-STATEMENT = """
-    SELECT * FROM (
-        SELECT p.entry_id, p.leg_no, e.kind, e.reference, p.unit, p.asset, p.leg, p.amount,
-               CASE WHEN p.unit = 'face' THEN p.asset
-                    WHEN e.kind = 'trade' THEN
-                        (SELECT t.loan_id FROM market.trade t WHERE t.trade_id = e.reference::bigint)
-                    WHEN e.kind = 'servicing' THEN
-                        (SELECT s.loan_id FROM market.servicing_event s WHERE s.event_id = e.reference) END AS loan_id,
-               e.seq, e.at
-        FROM market.posting p JOIN market.journal_entry e USING (entry_id)
-        WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) > ($2, $3) AND e.seq > $4 AND e.at >= $5 AND e.at < $6
-    ) legs WHERE $7::text IS NULL OR loan_id = $7 ORDER BY entry_id, leg_no LIMIT $8
-"""
 ASSIGNMENTS = """
     SELECT a.n, a.kind, a.trade_id,
            CASE WHEN a.assignor <> 'ISSUE' THEN market.title_party(a.loan_id, a.assignor) END AS assignor,
@@ -85,23 +71,6 @@ class StoredServicing:
     engine_seq: Seq
     at: Nanos
     place: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLeg:
-    """One posting of an account. loan_id: of face, of a trade or a servicing event; None for deposits and the like."""
-
-    entry_id: int
-    leg_no: int
-    kind: EntryKind
-    reference: str
-    unit: Unit
-    asset: str
-    leg: Leg
-    amount: int
-    loan_id: LoanId | None
-    engine_seq: Seq
-    at: Nanos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,15 +277,6 @@ class History:
         opening: str = await self._pool.fetchval("SELECT market.title_opening($1, $2)", loan_id, account_id)
         return opening
 
-    async def statement(
-        self, account_id: AccountId, *, span: Span, after: tuple[int, int], limit: int
-    ) -> list[StoredLeg]:
-        """Return the account's postings behind `after` (entry, leg), oldest first."""
-        records = await self._pool.fetch(
-            STATEMENT, account_id, after[0], after[1], span.after_seq, span.since, span.until, span.loan_id, limit
-        )
-        return [_stored_leg(record) for record in records]
-
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
         records = await self._pool.fetch(
             f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "
@@ -364,13 +324,6 @@ def _link(loan_id: LoanId, record: asyncpg.Record) -> Link:
         effective_between_parties_at=time_text(at),
         previous_hash=previous_hash or FIRST,
         hash=own_hash,
-    )
-
-
-def _stored_leg(record: asyncpg.Record) -> StoredLeg:
-    entry_id, leg_no, kind, reference, unit, asset, leg, amount, loan_id, seq, at = record
-    return StoredLeg(
-        entry_id, leg_no, EntryKind(kind), reference, Unit(unit), asset, Leg(leg), amount, loan_id, Seq(seq), Nanos(at)
     )
 
 

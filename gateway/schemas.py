@@ -4,11 +4,10 @@ Amounts, prices and quantities are strings with two decimals, yields with six, t
 Left out: requests (requests.py), public market data (ws/rows.py), the envelopes of either protocol.
 """
 
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from gateway.history import StoredLeg, StoredServicing
+from gateway.history import StoredServicing
 from gateway.views import PAR, AccountView, LoanView, Views
 from gateway.wire import (
     factor_text,
@@ -28,11 +27,10 @@ from market.claims.accrual import share
 from market.claims.schedule import Instalment
 from market.commands import OrderPriced
 from market.events import CashChanged, ClaimChanged, ExecutionRow, Fill, OrderState, Traded
-from market.ids import AccountId, Face, LoanId, Minor, PriceBp, TradeId
+from market.ids import AccountId, Face, Minor, PriceBp
 from market.money import div_half_up
 from market.orderbook.depth import Depth
 from market.orderbook.order import FINAL_STATUSES, OrderType, Side
-from market.settlement.journal import EntryKind, Unit
 from market.venue.rulebook import FeeRule, Rulebook
 
 Row = dict[str, Any]
@@ -401,34 +399,6 @@ def position_row(loan: LoanView, claim: ClaimChanged, on: date) -> Row:
         "ytm": None if price is None else yield_text(loan.ytm_at(price)),
         "realised": minor_text(claim.realised),
         "unrealised": None if value is None else minor_text(value - claim.cost),
-    }
-
-
-STATEMENT_COLUMNS = (
-    *("row_id", "timestamp", "engine_seq", "kind", "reference", "trade_id", "event_id"),
-    *("loan_id", "leg", "unit", "amount", "currency"),
-)
-
-
-def statement_row(leg: StoredLeg, currency_of: Callable[[LoanId], str]) -> Row:
-    """Return one posting. amount: signed from the account's view; cash legs sum to the balance, face to the position.
-
-    currency: of a cash leg its own, of a face leg that of the loan.
-    """
-    is_cash = leg.unit is Unit.CASH
-    return {
-        "row_id": f"{leg.entry_id}-{leg.leg_no}",
-        "timestamp": time_text(leg.at),
-        "engine_seq": leg.engine_seq,
-        "kind": leg.kind,
-        "reference": leg.reference,
-        "trade_id": trade_id_text(TradeId(int(leg.reference))) if leg.kind is EntryKind.TRADE else None,
-        "event_id": leg.reference if leg.kind is EntryKind.SERVICING else None,
-        "loan_id": leg.loan_id,
-        "leg": leg.leg,
-        "unit": leg.unit,
-        "amount": minor_text(leg.amount),
-        "currency": leg.asset if is_cash else currency_of(LoanId(leg.asset)),
     }
 
 

@@ -1,12 +1,9 @@
 """An account's own affairs: fills, trades, balances, positions, keys and tokens."""
 
 import asyncio
-import csv
-import io
 from enum import StrEnum
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
 
 from aiohttp import web
 
@@ -32,13 +29,12 @@ from gateway.requests import Empty, NewApiKey
 from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.schemas import (
-    STATEMENT_COLUMNS,
     balances_object,
     execution_row,
     own_trade,
     position_row,
-    statement_row,
 )
+from gateway.statements import BEGINNING, csv_of, read_statement, statement_row
 from gateway.wire import SECOND, time_text
 from market.errors import InvalidArguments
 
@@ -115,36 +111,28 @@ class StatementFormat(StrEnum):
 
 
 async def statement(call: Call) -> web.Response:
-    """Every posting of the account, oldest first. CSV has one page too; the next cursor is in its Link header."""
-    after = call.query.cursor(int, int) or [0, -1]
+    """Every posting of the account as typed legs, oldest first.
+
+    CSV has one page too; the next cursor is in its Link header.
+    """
+    after = call.query.cursor(int, int, int)
     limit = call.query.limit()
     formats = call.query.words("format", StatementFormat) or {StatementFormat.JSON}
     if len(formats) != 1:
         raise InvalidArguments("format: json or csv", field="format")
-    found = await call.api.history.statement(
-        call.principal.account_id, span=call.query.span(), after=(after[0], after[1]), limit=limit
+    place = BEGINNING if after is None else (after[0], after[1], after[2])
+    found = await read_statement(
+        call.api.pool, call.principal.account_id, span=call.query.span(), after=place, limit=limit
     )
     loans = call.api.views.loans
     rows = [statement_row(leg, lambda loan_id: loans[loan_id].state.terms.currency) for leg in found]
-    more = cursor_of(found[-1].entry_id, found[-1].leg_no) if len(found) == limit else None
-    return page(rows, more) if StatementFormat.JSON in formats else _statement_csv(rows, more)
-
-
-def _statement_csv(rows: list[dict[str, Any]], more: str | None) -> web.Response:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, STATEMENT_COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    more = cursor_of(*found[-1].place) if len(found) == limit else None
+    if StatementFormat.JSON in formats:
+        return page(rows, more)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     if more is not None:
         headers["Link"] = f'<?format=csv&cursor={more}>; rel="next"'
-    return web.Response(text=text.getvalue(), content_type="text/csv", charset="utf-8", headers=headers)
-
-
-def _cell(value: object) -> object:
-    """Return a text that a spreadsheet does not take for a formula: references are of others' making."""
-    is_formula = isinstance(value, str) and value[:1] in ("=", "@", "+", "\t")
-    return f"'{value}" if is_formula else value
+    return web.Response(text=csv_of(rows), content_type="text/csv", charset="utf-8", headers=headers)
 
 
 async def new_token(call: Call) -> web.Response:
