@@ -64,7 +64,13 @@ def build_gateway(
     """
     views = Views()
     history = StreamHistory(pool)
-    hub = Hub(views=views, history=history, clock=clock, metrics=metrics)
+    hub = Hub(
+        views=views,
+        history=history,
+        clock=clock,
+        metrics=metrics,
+        replay_bytes_max=settings.ws_replay_bytes_max,
+    )
     board = CommittedBoard(views)
     engine.listen(views)
     engine.listen(board)

@@ -92,6 +92,9 @@ class Settings(DatabaseSettings):
     ws_silence_s_max: float = Field(default=60.0, gt=0, description="a socket that is longer silent is closed, seconds")
     ws_ping_s: float = Field(default=15.0, gt=0, description="time between pings to a socket, seconds")
     ws_subscriptions_max: int = Field(default=20_000, ge=1, description="subscriptions of one socket")
+    ws_replay_bytes_max: int = Field(
+        default=128 << 20, ge=0, description="steps of books kept for sockets that come back; 10,000 a view at most"
+    )
     ws_boards_max: int = Field(default=500, ge=1, description="different boards that all sockets may look at")
 
     rate_orders_per_s: int = Field(default=2_000, ge=1, description="orders per account; cancels have ten times that")

@@ -75,7 +75,6 @@ class BoardFeed(StateFeed):
     def __init__(self, board: CommittedBoard, wanted: Wanted, limit: int, item: Item) -> None:
         self.id = board_id(wanted, limit)
         super().__init__(self.id, limit)
-        self.preparing = 0  # readers to be
         self._board, self._wanted, self._limit, self._item = board, wanted, limit, item
         self._told: dict[LoanId, Row] = {}
         self._base: dict[LoanId, Row] | None = None  # a copy of that, until it changes
@@ -88,14 +87,10 @@ class BoardFeed(StateFeed):
         self._horizon: Key | None = START  # matches up to here are known, None: all of them
 
     async def prepare(self, history: History) -> None:  # noqa: ARG002
-        self.preparing += 1
-        try:
-            await self._board.settle()
-            await self.refill()
-            if not self.readers:
-                self.step(())
-        finally:
-            self.preparing -= 1
+        await self._board.settle()
+        await self.refill()
+        if not self.readers:
+            self.step(())
 
     def rows(self) -> list[Row]:
         """Return what was told, in the board's order."""
@@ -220,7 +215,7 @@ class Boards:
         for loan_id in changed:
             self._items.pop(loan_id, None)
         for feed in list(self._feeds.values()):
-            if not feed.readers and not feed.preparing:
+            if not feed.is_wanted:
                 del self._feeds[feed.id]
                 continue
             for start in range(0, len(changed), STEPS_AT_ONCE):

@@ -7,6 +7,7 @@ Left out: executions, which are numbered and replayed per account (executions.py
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from gateway.wire import time_text
 from gateway.ws.executions import History
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
+from gateway.ws.replay import BookSteps
 from gateway.ws.rows import Row, balance_rows, best_row, level_rows, quote_row, status_row, ticker_row, trade_row
 from market.events import QuoteState, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, TradeId
@@ -44,6 +46,21 @@ class Feed:
     def __init__(self, key: str, depth: int = 0) -> None:
         self.key: Key = (self.channel, key, depth)
         self.readers: dict[Outbox, None] = {}
+        self._joining = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody reads it or is about to: one that isn't wanted may be forgotten."""
+        return bool(self.readers) or self._joining > 0
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """Keep the feed while a reader-to-be waits for what it needs."""
+        self._joining += 1
+        try:
+            yield
+        finally:
+            self._joining -= 1
 
     async def prepare(self, history: History) -> None:
         """Read what a snapshot needs and memory does not have. Call it before `snapshots`."""
@@ -104,9 +121,10 @@ class BookFeed(LoanFeed):
 
     channel = "book"
 
-    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int], depth: int) -> None:
+    def __init__(self, views: Views, loan_id: LoanId, clock: Callable[[], int], depth: int, steps: BookSteps) -> None:
         super().__init__(views, loan_id, clock, depth)
         self._depth = depth
+        self._steps = steps
         self._known: Depth | None = None
 
     def rows(self) -> list[Row]:
@@ -121,7 +139,19 @@ class BookFeed(LoanFeed):
 
     def step(self, delta: DepthDelta, at: Nanos) -> None:
         if self.readers:
-            self.publish(push(self.channel, "update", [{"prev_seq": delta.prev_seq, **self._row(delta, at)}]))
+            self.publish(self._update(delta, at))
+
+    def missed(self, epoch: int | None, seq: int, *, limit: int) -> list[Message] | None:
+        """Return the first steps behind `seq`, none if it is the present one; None if they are no longer known.
+
+        epoch: that the reader's book is of, None for the present one.
+        """
+        if epoch not in (None, self._views.epoch):
+            return None
+        if seq == self.loan.book.view(self._depth).seq:
+            return []
+        steps = self._steps.after(self._loan_id, self._depth, seq, limit=limit)
+        return None if steps is None else [self._update(delta, at) for delta, at in steps]
 
     def merged(self, base: Depth | None, count: int) -> Message:
         """Return the step from `base` to now, or a snapshot if what the reader has is unknown."""
@@ -131,6 +161,9 @@ class BookFeed(LoanFeed):
         step = now._replace(bids=difference(base.bids, now.bids), asks=difference(base.asks, now.asks))
         row = {"prev_seq": base.seq, **self._row(step, self.now()), "conflated": count}
         return push(self.channel, "update", [row])
+
+    def _update(self, delta: DepthDelta, at: Nanos) -> Message:
+        return push(self.channel, "update", [{"prev_seq": delta.prev_seq, **self._row(delta, at)}])
 
     def restart(self) -> None:
         self._known = None  # numbers begin anew

@@ -30,6 +30,7 @@ from gateway.ws.feeds import (
 )
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
+from gateway.ws.replay import BookSteps
 from market.commands import Mode
 from market.events import (
     CashChanged,
@@ -46,6 +47,7 @@ from market.port import Committed
 
 log = logging.getLogger(__name__)
 
+REPLAY_BYTES_MAX = 128 << 20
 POLL_S = 0.1
 POLLS_PER_TICK = 10
 POLLS_PER_CHECK = 5
@@ -75,8 +77,17 @@ class Connected(Protocol):
 class Hub:
     """Register it with the engine after the views."""
 
-    def __init__(self, *, views: Views, history: History, clock: Callable[[], int], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        views: Views,
+        history: History,
+        clock: Callable[[], int],
+        metrics: Metrics,
+        replay_bytes_max: int = REPLAY_BYTES_MAX,
+    ) -> None:
         self.views = views
+        self.steps = BookSteps(bytes_max=replay_bytes_max)
         self.sessions: dict[Connected, None] = {}
         self._history = history
         self._clock = clock
@@ -97,12 +108,15 @@ class Hub:
         metrics.watch("gateway_sockets", "Open WebSocket connections", lambda: len(self.sessions))
         metrics.watch("gateway_subscriptions", "What all sockets subscribed to", lambda: self.reader_count)
         metrics.watch("gateway_queued_bytes", "Bytes that wait for slow readers", self._queued_bytes)
+        metrics.watch("gateway_replay_bytes", "Steps of books kept for readers that come back", self._replay_bytes)
         metrics.watch("market_open_orders", "Open orders", self._open_orders)
 
     # Feeds and their readers
 
     def book(self, loan_id: LoanId, depth: int) -> BookFeed:
-        return self._feed(("book", loan_id, depth), lambda: BookFeed(self.views, loan_id, self._clock, depth))
+        return self._feed(
+            ("book", loan_id, depth), lambda: BookFeed(self.views, loan_id, self._clock, depth, self.steps)
+        )
 
     def bbo(self, loan_id: LoanId) -> BestFeed:
         return self._feed(("bbo", loan_id, 0), lambda: BestFeed(self.views, loan_id, self._clock))
@@ -136,7 +150,7 @@ class Hub:
         feed.readers.pop(reader, None)
         if isinstance(feed, StateFeed):
             reader.forget(feed)
-        if not feed.readers and self._feeds.get(feed.key) is feed:
+        if not feed.is_wanted and self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
 
     @property
@@ -161,6 +175,7 @@ class Hub:
         """A new epoch: every state is told anew, executions and trades that were missed come from the database."""
         self._mode = self.views.mode
         self._forget_batch()
+        self.steps.clear()
         self._guard(self._restart, seq)
 
     def on_entry(self, entry: Committed) -> None:
@@ -222,6 +237,7 @@ class Hub:
         for loan, deltas in self.views.book_deltas:
             self._tickers[loan.loan_id] = None
             for delta in deltas:
+                self.steps.add(loan.loan_id, delta, self._at)
                 feed = feeds.get(("book", loan.loan_id, delta.depth))
                 if isinstance(feed, BookFeed):
                     feed.step(delta, self._at)
@@ -341,6 +357,9 @@ class Hub:
 
     def _queued_bytes(self) -> int:
         return sum(session.outbox.backlog for session in self.sessions)
+
+    def _replay_bytes(self) -> int:
+        return self.steps.bytes_held
 
     def _open_orders(self) -> int:
         return sum(len(account.open_orders) for account in self.views.accounts.values())

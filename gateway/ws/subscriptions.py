@@ -13,19 +13,26 @@ from gateway.rates import Bucket
 from gateway.requests import Name, Scope
 from gateway.requests import Request as Params
 from gateway.ws.board import CHANNEL, BoardChoice, BoardFeed, BoardSubscription, board_id
-from gateway.ws.feeds import Feed, StateFeed, status_message
+from gateway.ws.feeds import BookFeed, Feed, StateFeed, status_message
 from gateway.ws.session import Request, Session
 from market.errors import InvalidArguments, UnknownLoan
 
 SYMBOLS_MAX = 20_000
 PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
 BOARDS_PER_SOCKET = 10
+STEPS_AT_ONCE = 500  # of a book that are replayed before others get their turn
 PRIVATE_STATES = ("balances", "quotes")
 DEFAULT_DEPTH, DEFAULT_INTERVAL = 10, 1
 
 Channel = Literal[
     "book", "bbo", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "executions", "balances", "quotes"
 ]
+OF_CHANNEL = {  # what only some channels have
+    "executions": ("snap_orders", "snap_trades", "from_seq"),
+    "book": ("from_seq", "epoch"),
+    "ticker": ("event_trigger",),
+}
+OF_SOME = frozenset(name for names in OF_CHANNEL.values() for name in names)
 Symbols = Annotated[list[Name], Field(min_length=1, max_length=SYMBOLS_MAX)]
 
 
@@ -57,25 +64,28 @@ class Choice(Params):
 
 
 class Subscription(Choice):
-    """snapshot: sent by default, but not for trades.  from_seq: the last number of `executions` that was seen.
+    """snapshot: sent by default, but not for trades.
 
+    from_seq: the last number that was seen, of `executions` or of the one book that is named.  epoch: of that book.
     event_trigger: what existing clients say of `ticker`; it is told on either event in any case.
     """
 
     snapshot: bool | None = None
     snap_orders: bool | None = None
     snap_trades: bool | None = None
-    from_seq: Annotated[int, Field(ge=0)] | None = None
+    from_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    epoch: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     event_trigger: Literal["bbo", "trades"] | None = None
 
     def check(self) -> None:
         super().check()
-        if self.channel != "executions":
-            for name in ("snap_orders", "snap_trades", "from_seq"):
-                if getattr(self, name) is not None:
-                    raise InvalidArguments(f"{name}: only executions have it", field=name)
-        if self.event_trigger is not None and self.channel != "ticker":
-            raise InvalidArguments("event_trigger: only ticker has it", field="event_trigger")
+        for name in sorted(OF_SOME):
+            if getattr(self, name) is not None and name not in OF_CHANNEL.get(self.channel, ()):
+                raise InvalidArguments(f"{name}: {self.channel} has none", field=name)
+        if self.channel == "book" and self.from_seq is not None and len(self.symbols) != 1:
+            raise InvalidArguments("from_seq: belongs to one book, so name one symbol", field="from_seq")
+        if self.epoch is not None and self.from_seq is None:
+            raise InvalidArguments("epoch: goes with from_seq", field="epoch")
 
     @property
     def wants_snapshot(self) -> bool:
@@ -100,9 +110,13 @@ async def subscribe(session: Session, request: Request) -> None:
         case _:
             for feed, told in _chosen(session, request, choice):
                 session.require_room(feed)
-                await feed.prepare(session.gate.history)
-                session.reply(request, told | {"snapshot": choice.wants_snapshot})
-                await _start(session, feed, snapshot=choice.wants_snapshot)
+                with feed.joining():
+                    await feed.prepare(session.gate.history)
+                    if choice.from_seq is not None and isinstance(feed, BookFeed):
+                        await _resume(session, request, feed, told, choice.epoch, choice.from_seq)
+                    else:
+                        session.reply(request, told | {"snapshot": choice.wants_snapshot})
+                        await _start(session, feed, snapshot=choice.wants_snapshot)
 
 
 async def unsubscribe(session: Session, request: Request) -> None:
@@ -152,9 +166,11 @@ async def _subscribe_board(session: Session, request: Request) -> None:
     session.require_room(feed)
     if feed.key not in session.feeds and sum(key[0] == CHANNEL for key in session.feeds) >= BOARDS_PER_SOCKET:
         raise InvalidArguments(f"channel: a socket may look at {BOARDS_PER_SOCKET} boards", field="channel")
-    await feed.prepare(session.gate.history)
-    session.reply(request, {"channel": CHANNEL, "board": feed.id, "limit": choice.limit, "snapshot": choice.snapshot})
-    await _start(session, feed, snapshot=choice.snapshot)
+    told = {"channel": CHANNEL, "board": feed.id, "limit": choice.limit, "snapshot": choice.snapshot}
+    with feed.joining():
+        await feed.prepare(session.gate.history)
+        session.reply(request, told)
+        await _start(session, feed, snapshot=choice.snapshot)
 
 
 def _board_that_is_read(session: Session, request: Request) -> BoardFeed:
@@ -177,6 +193,26 @@ async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:
     feed.readers[outbox] = None
     if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
         await outbox.drain()
+
+
+async def _resume(
+    session: Session, request: Request, feed: BookFeed, told: dict[str, Any], epoch: int | None, seq: int
+) -> None:
+    """Send the steps of a book that a reader missed, then go live; a snapshot if they are no longer known."""
+    outbox = session.outbox
+    feed.readers.pop(outbox, None)  # one that asks again must not hear live steps among the missed ones
+    missed = feed.missed(epoch, seq, limit=STEPS_AT_ONCE)
+    session.reply(request, told | {"snapshot": missed is None, "resumed": missed is not None})
+    if missed and epoch is None:
+        epoch = session.gate.views.epoch  # numbers of one rebuild mean nothing in the next
+    while missed:
+        for message in missed:
+            outbox.send(message, excused=True)
+        seq += len(missed)
+        if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
+            await outbox.drain()
+        missed = feed.missed(epoch, seq, limit=STEPS_AT_ONCE)
+    await _start(session, feed, snapshot=missed is None)
 
 
 async def _subscribe_executions(session: Session, request: Request, choice: Subscription) -> None:

@@ -101,6 +101,59 @@ async def test_books_are_gapless_and_equal_the_truth(stack: Stack, seed: int) ->
                     assert reader.rows(name) == [(f"{p / 100:.2f}", f"{q / 100:.2f}") for p, q in rows]
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_reader_that_comes_back_resumes_where_it_left_off(stack: Stack, seed: int) -> None:
+    """By the steps that it missed, each once, whatever is traded while they are replayed."""
+    rng, traders, reader = random.Random(seed), Traders(stack, seed), BookReader(25)
+    await traders.open()
+    resumed = 0
+    for _ in range(8):
+        known = {} if reader.seq == 0 else {"from_seq": reader.seq, "epoch": reader.epoch}
+        trading = asyncio.create_task(traders.trade(100))
+        async with connected(stack.ws_url) as socket:
+            for _ in range(rng.randint(0, 3)):
+                await synced(socket)
+            ack = (await socket.call("subscribe", channel="book", symbol=[L1], depth=25, **known))["result"]
+            resumed += ack.get("resumed", False)
+            await socket.call("subscribe", channel="book", symbol=["L2/USD"])  # traffic of another book
+            for _ in range(rng.randint(0, 6)):
+                await synced(socket)
+            messages = [m for m in socket.seen if m.get("channel") == "book" and m["data"][0]["symbol"] == L1]
+            assert [m["type"] for m in messages].count("snapshot") == (not known)
+            for message in messages:
+                reader.take(message)
+        await trading
+    async with connected(stack.ws_url) as socket:
+        known = {"from_seq": reader.seq, "epoch": reader.epoch}
+        await socket.call("subscribe", channel="book", symbol=L1, depth=25, **known)
+        await synced(socket)
+        for message in socket.seen:
+            if message.get("channel") == "book":
+                reader.take(message)
+    snapshot = stack.views.loan_of_symbol(L1).book.view(25).snapshot()
+    assert reader.rows("bids") == [(f"{p / 100:.2f}", f"{q / 100:.2f}") for p, q in snapshot.bids]
+    assert (reader.seq, resumed) == (snapshot.seq, 7)
+
+
+async def test_numbers_that_are_not_known_any_more_get_a_snapshot(stack: Stack) -> None:
+    await stack.do(sell("ORIG", 9_900, 500_00))
+    async with connected(stack.ws_url) as socket:
+        await socket.call("subscribe", channel="book", symbol=[L1])
+        [row] = (await socket.push("book", "snapshot"))["data"]
+        for seq, epoch, resumed in (
+            (row["seq"], row["epoch"], True),
+            (row["seq"] + 1, row["epoch"], False),
+            (row["seq"], row["epoch"] - 1, False),
+        ):
+            told = await socket.call("subscribe", channel="book", symbol=[L1], from_seq=seq, epoch=epoch)
+            assert (told["result"]["resumed"], told["result"]["snapshot"]) == (resumed, not resumed)
+            assert resumed or await socket.push("book", "snapshot")
+        await stack.do(sell("ORIG", 9_901, 500_00))
+        await synced(socket)
+        updates = [m for m in socket.seen if m.get("channel") == "book" and m["type"] == "update"]
+        assert [m["data"][0]["prev_seq"] for m in updates] == [row["seq"]]
+
+
 async def test_resync_is_a_fresh_snapshot_in_band(stack: Stack) -> None:
     await stack.do(sell("ORIG", 9_900, 500_00))
     async with connected(stack.ws_url) as socket:
@@ -149,7 +202,9 @@ async def test_an_unknown_symbol_gets_an_error_and_the_others_are_subscribed(sta
         ({"channel": "board", "symbol": [L1]}, "unknown_field", "symbol"),
         ({"channel": "book", "symbol": [L1], "interval": 1}, "invalid_arguments", "interval"),
         ({"channel": "balances", "symbol": [L1]}, "invalid_arguments", "symbol"),
-        ({"channel": "book", "symbol": [L1], "from_seq": 1}, "invalid_arguments", "from_seq"),
+        ({"channel": "book", "symbol": [L1, "L2/USD"], "from_seq": 1}, "invalid_arguments", "from_seq"),
+        ({"channel": "book", "symbol": [L1], "epoch": 1}, "invalid_arguments", "epoch"),
+        ({"channel": "ticker", "symbol": [L1], "from_seq": 1}, "invalid_arguments", "from_seq"),
         ({"channel": "book", "symbol": [L1], "frob": 1}, "unknown_field", "frob"),
         ({"channel": "balances"}, "auth_required", None),
         ({"channel": "executions"}, "auth_required", None),
