@@ -193,7 +193,9 @@ def socket_of(dsn: str) -> Path:
 
 
 async def run_campaigns(*, kills: int, awaits: int, cuts: int, seed: int) -> None:
-    """Run them on a private server of their own."""
+    """Run them on a private server of their own; a count of 0 leaves a campaign out."""
+    if not kills + awaits + cuts:
+        return
     with tempfile.TemporaryDirectory(prefix="dm-") as folder, running_server(Path(folder)) as server:
         if cuts:
             await cut_campaign(server, cuts=cuts, seed=seed)
