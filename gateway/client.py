@@ -261,6 +261,7 @@ def loan_body(registration: RegisterLoan) -> Json:
         "annual_rate": decimal(terms.annual_rate_ppm, places=6),
         "repayment_method": terms.repayment_method,
         "term_months": terms.term_months,
+        "months_per_period": terms.months_per_period,
         "issue_date": terms.issue_date.isoformat(),
         "first_due_date": terms.first_due_date.isoformat(),
         "day_count": terms.day_count,

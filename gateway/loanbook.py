@@ -105,7 +105,8 @@ GENERIC_REQUIRED = frozenset(
 )
 GENERIC_OPTIONAL = frozenset(
     {
-        *("originator", "issued_face", "first_due_date", "day_count", "outstanding_principal", "status", "grade"),
+        *("originator", "issued_face", "months_per_period", "first_due_date", "day_count", "outstanding_principal"),
+        *("status", "grade"),
         *("claim_type", "guarantee_kind", "guarantee_name", "guarantee_trigger_days", "guarantee_coverage"),
         *("borrower_ref", "purpose", "region", "rulebook", "transferable", "documents"),
     }
@@ -247,6 +248,10 @@ def _lendingclub_terms(
 
 def _generic(row: Row, defaults: Defaults, line: int) -> LoanRow:
     principal, issue = _money(row, "original_principal"), _date(row, "issue_date")
+    term = _count(row, "term_months")
+    months = _count(row, "months_per_period") if row.get("months_per_period") else 1
+    if term % months:
+        raise BadRow(f"months_per_period: {term} months are not whole periods of {months}")
     status = _word(LoanStatus, row, "status", LoanStatus.CURRENT)
     finished = status not in LIVE_STATUSES
     unstated = Minor(0) if finished else principal
@@ -258,9 +263,10 @@ def _generic(row: Row, defaults: Defaults, line: int) -> LoanRow:
         outstanding_at_registration=_money(row, "outstanding_principal", default=unstated),
         annual_rate_ppm=_rate(row, "annual_rate"),
         repayment_method=_word(RepaymentMethod, row, "repayment_method"),
-        term_months=_count(row, "term_months"),
+        term_months=term,
+        months_per_period=months,
         issue_date=issue,
-        first_due_date=_date(row, "first_due_date", default=add_months(issue, 1, anchor_day=issue.day)),
+        first_due_date=_date(row, "first_due_date", default=add_months(issue, months, anchor_day=issue.day)),
         day_count=_word(DayCount, row, "day_count", DayCount.PERIOD),
         grade=row.get("grade", ""),
         claim_type=_word(ClaimType, row, "claim_type", ClaimType.UNSECURED),

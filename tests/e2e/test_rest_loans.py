@@ -92,6 +92,45 @@ async def test_a_schedule_ties_out(market: Market) -> None:
     assert [row["status"] for row in rows[:2]] == ["late", "future"]
 
 
+@pytest.mark.parametrize(
+    ("method", "months", "first_due", "rows"),
+    [
+        pytest.param(
+            "annuity", 3, "2024-04-30",
+            [("2024-04-30", "2690.27", "300.00"), ("2024-07-31", "2690.27", "228.29"),
+             ("2024-10-31", "2690.27", "154.43"), ("2025-01-31", "2690.27", "78.36")],
+            id="quarters, the first one four months long",
+        ),
+        pytest.param(
+            "equal_principal", 3, "2024-02-29",
+            [("2024-02-29", "2800.00", "300.00"), ("2024-05-31", "2725.00", "225.00"),
+             ("2024-08-31", "2650.00", "150.00"), ("2024-11-30", "2575.00", "75.00")],
+            id="quarters, the first one two months short",
+        ),
+        pytest.param(
+            "interest_only", 6, "2024-06-30",
+            [("2024-06-30", "600.00", "600.00"), ("2024-12-31", "10600.00", "600.00")],
+            id="half-years",
+        ),
+        pytest.param("bullet", 12, "2024-12-31", [("2024-12-31", "11200.00", "1200.00")], id="a year"),
+    ],
+)  # fmt: skip
+async def test_periods_of_any_number_of_months(
+    market: Market, method: str, months: int, first_due: str, rows: list[tuple[str, str, str]]
+) -> None:
+    """10,000.00 at 12 % from 31 December: a period's interest is by its months, its due date at a month's end."""
+    body = {"loan_id": "Q1", "originator": "ORIG", "currency": "USD", "original_principal": "10000.00"}
+    body |= {"annual_rate": "0.12", "repayment_method": method, "term_months": 12, "months_per_period": months}
+    body |= {"issue_date": "2023-12-31", "first_due_date": first_due}
+    told = await market.admin.post("/v1/admin/loans", body)
+    assert told.status == 201, told.body
+    shown = (await market.anyone.get("/v1/loans/Q1/schedule")).body["items"]
+    assert [(row["due_date"], row["payment"], row["interest"]) for row in shown] == rows
+    assert (await market.anyone.get("/v1/loans/Q1")).body["months_per_period"] == months
+    refused = await market.admin.post("/v1/admin/loans", {**body, "loan_id": "Q2", "months_per_period": 5})
+    assert (refused.status, refused.field) == (422, "months_per_period")
+
+
 async def test_a_book_has_the_numbers_of_its_feed(market: Market) -> None:
     """The contract's own vector of both check numbers."""
     assert (await market.anyone.get("/v1/loans/L1/book")).body["digest"] == 1885708031

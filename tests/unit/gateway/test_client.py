@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +13,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.auth import login_signature, rest_signature
-from gateway.client import ApiError, ApiKey, Client, Disconnected, decimal, retried, units
+from gateway.client import ApiError, ApiKey, Client, Disconnected, decimal, loan_body, retried, units
+from gateway.requests import NewLoan
+from gateway.wire import parse_json
+from market.claims.loan import ClaimType, Coverage, Document, Guarantee, GuaranteeKind, LoanStatus
+from market.commands import RegisterLoan
+from market.ids import Face
+from tests.property.random_loans import random_terms
 
 KEY = ApiKey("ak_1", "c2VjcmV0")
 GREETING = {"channel": "status", "type": "update", "data": [{"connection_id": "c-1", "challenge": "x"}]}
@@ -133,3 +141,23 @@ def test_decimals_go_both_ways() -> None:
 def test_half_a_key_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="KEY:SECRET"):
         ApiKey.parse(text)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_loan_s_body_says_all_of_it(seed: int) -> None:
+    """Every term of a loan comes back from the body as the API reads it: method, periods, calendar and all."""
+    rng = random.Random(seed)
+    terms = replace(
+        random_terms(rng),
+        claim_type=rng.choice(list(ClaimType)),
+        guarantee=Guarantee(
+            kind=rng.choice(list(GuaranteeKind)), name="G", trigger_days=30, coverage=rng.choice(list(Coverage))
+        ),
+        **{name: f"{name} {seed}" for name in ("grade", "borrower_ref", "purpose", "region")},
+        documents=(Document(name="contract", sha256="0" * 64),),
+        transferable=rng.random() < 0.5,
+        never_late=rng.random() < 0.5,
+    )
+    status = rng.choice([LoanStatus.CURRENT, LoanStatus.LATE])
+    command = RegisterLoan(terms=terms, issued_face=Face(1_00), status=status, rulebook="cn-strict", reason="r")
+    assert NewLoan.parse(parse_json(json.dumps(loan_body(command)).encode())).to_command() == command

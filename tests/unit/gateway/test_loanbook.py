@@ -192,6 +192,15 @@ def test_our_own_format_has_plain_defaults() -> None:
     assert (finished.terms.outstanding_at_registration, finished.issued_face) == (0, 0)
 
 
+def test_our_own_format_has_periods_of_any_number_of_months() -> None:
+    terms = accepted(one(OWN_HEADER, OWN_ROW, months_per_period="3")).registration.terms
+    assert (terms.months_per_period, terms.first_due_date) == (3, date(2024, 4, 30))
+    assert [row.interest for row in schedule_of(terms).rows] == [2_400_00] * 4
+    refused = one(OWN_HEADER, OWN_ROW, months_per_period="5")
+    assert isinstance(refused, Refusal)
+    assert "months_per_period: 12 months are not whole periods of 5" in refused.reason
+
+
 def test_an_id_prefix_that_was_asked_for_goes_before_every_id() -> None:
     asked = Defaults(originator=AccountId("O"), id_prefix="P", file_prefix="F")
     row = accepted(rows_of(f"{OWN_HEADER}\n{','.join(OWN_ROW.values())}\n", asked)[0])
