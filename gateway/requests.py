@@ -6,10 +6,11 @@ whole, so that the venue's order of checks (duplicate id, loan, mode, price, qua
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 from pydantic import (
@@ -65,6 +66,9 @@ RATE_PLACES = 6  # rates are counted in millionths
 YIELD_PPM_MAX = 100_000_000  # 10,000 %
 QUANTITY_MAX = Face(2**46)  # of one order: times any price within the band it fits 64 bits
 NOT_AN_ORDER = OrderId(0)  # no order has this number
+TEXTS_KEPT = 1 << 14  # decimals
+
+N = TypeVar("N", bound=int)
 
 
 def _decimal(value: object) -> Decimal:
@@ -74,12 +78,24 @@ def _decimal(value: object) -> Decimal:
     return number
 
 
+def of_text_once(read: Callable[[object], N]) -> Callable[[object], N]:
+    """Let `read` look at each text once, of the latest few thousand: a market-maker's figures come again and again."""
+    read_text = lru_cache(maxsize=TEXTS_KEPT)(read)  # what it raises is not kept
+
+    def read_any(value: object) -> N:
+        return read_text(value) if type(value) is str else read(value)
+
+    return read_any
+
+
+@of_text_once
 def _price(value: object) -> PriceBp:
     """Basis points. Finer than the unit is off every tick, so 0; too large for the wire is out of every band."""
     number = _decimal(value)
     return PriceBp(LARGEST if number > LARGEST else scaled(number, 2) or 0)
 
 
+@of_text_once
 def to_quantity(value: object) -> Face:
     """Original face. Finer than the unit, or more than there can be, is no quantity, so 0."""
     units = scaled(_decimal(value), 2) or 0

@@ -110,6 +110,7 @@ class Hub:
         metrics.watch("gateway_queued_bytes", "Bytes that wait for slow readers", self._queued_bytes)
         metrics.watch("gateway_replay_bytes", "Steps of books kept for readers that come back", self._replay_bytes)
         metrics.watch("market_open_orders", "Open orders", self._open_orders)
+        metrics.watch("market_open_quotes", "Open sides of mass quotes", self._open_quotes)
 
     # Feeds and their readers
 
@@ -363,3 +364,6 @@ class Hub:
 
     def _open_orders(self) -> int:
         return sum(len(account.open_orders) for account in self.views.accounts.values())
+
+    def _open_quotes(self) -> int:
+        return sum(len(account.quotes) for account in self.views.accounts.values())

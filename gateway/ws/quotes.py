@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator
 
 from gateway.errors import answer_of, ws_error
 from gateway.rates import Bucket
-from gateway.requests import Name, Price, Quantity, Scope, to_quantity
+from gateway.requests import Name, Price, Quantity, Scope, of_text_once, to_quantity
 from gateway.requests import Request as Params
 from gateway.wire import exact_decimal, minor_or_none
 from gateway.ws.session import Request, Session
@@ -39,6 +39,7 @@ MILLISECOND = 1_000_000  # in nanoseconds
 Token = Annotated[str, Field(max_length=512)]
 
 
+@of_text_once
 def _quoted_quantity(value: object) -> Face:
     """As any quantity; but 0 withdraws a side, so what is no quantity is less than that, for the venue to refuse."""
     units = to_quantity(value)
