@@ -10,6 +10,7 @@ from gateway.client import ApiKey
 from market.settlement.check import check
 from market.settlement.replay import replay
 from tests.builders import buy, sell
+from tests.e2e.rest import rest
 from tests.e2e.sockets import Json, Socket, connected, order
 from tests.e2e.stack import Stack
 
@@ -150,6 +151,23 @@ async def test_a_quote_is_told_on_its_channel_and_its_trade_as_an_execution(stac
         await second.call("subscribe", channel="executions", from_seq=execution["sequence"] - 1)
         assert (await second.push("executions", "update"))["data"] == execution["data"], "durable, and told again"
     assert (await check(stack.dsn)).ok
+
+
+async def test_rest_tells_what_quotes_traded_and_hold(stack: Stack, maker: ApiKey, mm: Socket) -> None:
+    """Each answer is held to the published contract by the client."""
+    await mm.call("mass_quote", quotes=[quote(L1, "98.20", "98.90")])
+    await stack.do(sell("ORIG", 9_820, 4_00))
+    async with rest(stack.url) as anyone:
+        own = anyone.of(maker)
+        fill = (await own.get("/v1/executions")).body["items"][-1]
+        assert (fill["last_qty"], fill["order_id"][:2]) == ("4.00", "Q-")
+        assert (await own.get(f"/v1/orders/{fill['order_id']}")).code == "unknown_order"
+        assert (await own.get("/v1/trades")).body["items"][0]["order_id"] == fill["order_id"]
+        assert (await own.get("/v1/orders")).body["items"] == []
+        claims = (await own.get("/v1/balances")).body["claims"]
+        assert {"loan_id": "L1", "total": "104.00", "held": "10.00"}.items() <= claims[0].items()
+        assert {row["leg"] for row in (await own.get("/v1/statement")).body["items"]} >= {"principal", "claim"}
+        assert (await own.post("/v1/orders/cancel-all")).body["quotes"] == 2
 
 
 async def test_cancel_all_and_the_kill_switch_take_quotes_along(mm: Socket) -> None:

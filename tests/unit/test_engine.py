@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from market.commands import AccountKind, Command, ExpireOrders, OpenMarket
+from market.commands import AccountKind, Command, ExpireOrders, MassQuote, OpenMarket
 from market.engine import NOTHING_CONSUMED, Doubtful, Engine, LeaseLost, NotCommitted
 from market.errors import Busy, InsufficientFunds, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
@@ -15,7 +15,7 @@ from market.ids import Nanos, Seq
 from market.orderbook.order import TimeInForce
 from market.port import Answer
 from market.venue.venue import Venue
-from tests.builders import DAY, buy, deposit, open_account, register, sell
+from tests.builders import DAY, buy, deposit, mass_quote, open_account, quote, register, sell
 
 GENESIS: list[Command] = [
     OpenMarket(business_date=DAY),
@@ -274,6 +274,31 @@ async def test_a_poison_command_is_quarantined_and_the_rest_of_its_batch_goes_th
         assert [entry.command.quantity for entry in store.quarantined] == [13_00]  # type: ignore[union-attr]
 
 
+async def test_a_batch_that_is_tried_one_by_one_takes_no_quotes() -> None:
+    """Memory is rebuilt again in the same epoch, so that a replay could not tell where they ended."""
+    store = MemoryStore()
+
+    def fail(entries: Sequence[LogEntry], _done: bool) -> None:
+        if any(getattr(entry.command, "quantity", 0) == 13_00 for entry in entries):
+            raise NotCommitted("check constraint", permanent=True)
+
+    async with running(store) as (engine, ear):
+        store.gate.clear()
+        engine.send(buy("BUYER", 9_700, 12_00), actor="t", reply=ear.reply("1200"))
+        await asyncio.sleep(0)  # commits alone; what follows waits behind it
+        await asyncio.sleep(0)
+        engine.send(mass_quote("ORIG", quote(None, (9_900, 1_00))), actor="t", reply=ear.reply("quotes"))
+        engine.send(buy("BUYER", 9_700, 13_00), actor="t", reply=ear.reply("1300"))
+        engine.send(buy("BUYER", 9_700, 14_00), actor="t", reply=ear.reply("1400"))
+        store.fail = fail
+        store.gate.set()
+        await until(lambda: len(ear.told("1400")) == 1)
+        assert (ear.told("quotes"), ear.told("1300")) == ([Unavailable], [Unavailable])
+        assert not any(isinstance(entry.command, MassQuote) for entry in store.log)
+        await engine.online()
+        assert (await engine.submit(mass_quote("ORIG", quote(None, (9_900, 1_00))), actor="t")).seq == 9
+
+
 async def test_after_a_failure_the_market_reopens_through_cancel_only() -> None:
     store, now = MemoryStore(), [1]
     async with running(store, reopen_s=1.0, clock=lambda: now[0]) as (engine, _):
@@ -287,8 +312,9 @@ async def test_after_a_failure_the_market_reopens_through_cancel_only() -> None:
         with pytest.raises(Unavailable):
             await engine.submit(buy("BUYER", 9_700, 10_00), actor="t")
         await engine.online()
-        with pytest.raises(MarketMode):
-            await engine.submit(buy("BUYER", 9_700, 10_00), actor="t")
+        for refused in (buy("BUYER", 9_700, 10_00), mass_quote("BUYER", quote((9_700, 10_00), None))):
+            with pytest.raises(MarketMode):
+                await engine.submit(refused, actor="t")
         assert placed.seq == 7
         now[0] += 1_000_000_001
         await engine.submit(buy("BUYER", 9_700, 10_00), actor="t")
