@@ -7,7 +7,7 @@ trading lives here. A refusal is answered with HTTP 200 and named in `error`, as
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -59,7 +59,8 @@ Handler = Callable[[FacadeCall], Awaitable[Any]]
 class FacadeRoute:
     """scope: what a private call's key must have, None for public ones.  bucket: what it draws on.
 
-    fields: what it takes; all else is refused.  lists: fields of a JSON body that are no plain values.
+    fields: what it takes; all else is refused.  fixed: what it takes if it says what is so here anyway.
+    lists: fields of a JSON body that are no plain values.
     """
 
     name: str
@@ -68,6 +69,7 @@ class FacadeRoute:
     scope: Scope | None = None
     bucket: Bucket | None = None
     lists: frozenset[str] = frozenset()
+    fixed: Mapping[str, Collection[str]] = field(default_factory=dict)
     cost: Callable[[FacadeCall], int] = lambda _: 1
 
     @property
@@ -123,11 +125,19 @@ async def _result(request: web.Request, api: Api, gate: Gate, routes: Mapping[st
         )
         holder.require(route.scope)
         pairs = [(name, value) for name, value in pairs if name != "nonce"]
-    call = FacadeCall(api, request, holder, Query(pairs, route.fields), lists, gate)
+    call = FacadeCall(api, request, holder, Query(pairs, route.fields | route.fixed.keys()), lists, gate)
+    require_fixed(call.query, route.fixed)
     if holder is not None and route.bucket is not None:
         request[PAID] = (api.rates, holder.account_id, route.bucket)
         api.rates.take(holder.account_id, route.bucket, route.cost(call))
     return await route.handler(call)
+
+
+def require_fixed(query: Query, fixed: Mapping[str, Collection[str]]) -> None:
+    """Raises InvalidArguments for a field that asks for what there is not here."""
+    for name, words in fixed.items():
+        if (said := query.text(name)) is not None and said.lower() not in words:
+            raise InvalidArguments(f"{name}: only {' or '.join(words)} here", field=name)
 
 
 def _read(request: web.Request, data: bytes, lists: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, Any]]:

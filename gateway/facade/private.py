@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.auth import TOKEN_LIFE
-from gateway.facade.calls import FacadeCall, FacadeRoute
+from gateway.facade.calls import FacadeCall, FacadeRoute, require_fixed
 from gateway.facade.public import loan_of, time_of
 from gateway.facade.rows import Row, balance_row, description, order_row, own_trade_row, userref_of
 from gateway.facade.words import error_texts
@@ -40,10 +40,12 @@ OFFSET_MAX: Final = 10_000
 BATCH_MAX: Final = TOGETHER_MAX
 ORDER_FIELDS: Final = frozenset(
     {
-        *("pair", "type", "ordertype", "volume", "displayvol", "price", "oflags", "timeinforce", "starttm"),
+        *("pair", "type", "ordertype", "volume", "displayvol", "price", "oflags", "timeinforce"),
         *("expiretm", "deadline", "stptype", "cl_ord_id", "userref", "validate"),
     }
 )
+FIXED_ORDER_FIELDS: Final = {"starttm": ("0",), "leverage": ("none",), "reduce_only": ("false",)}
+NOT_CONSOLIDATED: Final = {"consolidate_taker": ("true", "false")}  # a trade is always one fill
 FLAGS: Final = frozenset({"post", "fciq"})  # fees are in currency anyway
 SAME_WORDS: Final = {"type": "side", "volume": "order_qty", "displayvol": "display_qty", "price": "limit_price"}
 
@@ -90,7 +92,9 @@ async def add_orders(call: FacadeCall) -> Row:
         if any(isinstance(value, dict | list) for _, value in pairs):
             raise InvalidArguments("orders: plain values only", field="orders")
         texts = [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in pairs]
-        order = orders[i] = order_of(call, Query(texts, ORDER_FIELDS))
+        query = Query(texts, ORDER_FIELDS | FIXED_ORDER_FIELDS.keys())
+        require_fixed(query, FIXED_ORDER_FIELDS)
+        order = orders[i] = order_of(call, query)
         return command_of(call, order)
 
     commands = [command_or_refusal(partial(make, i, fields)) for i, fields in enumerate(asked)]
@@ -103,8 +107,6 @@ def order_of(call: FacadeCall, query: Query) -> RestOrder:
     ordertype = query.text("ordertype")
     if ordertype not in (OrderType.LIMIT, OrderType.MARKET):
         raise InvalidArguments("ordertype: must be limit or market", field="ordertype")
-    if query.text("starttm") not in (None, "0"):
-        raise InvalidArguments("starttm: orders start at once", field="starttm")
     said: dict[str, Any] = {ours: query.text(theirs) for theirs, ours in SAME_WORDS.items()}
     expires_at = _expiry(call.now, query.text("expiretm"))
     if (life := query.text("timeinforce")) is not None:
@@ -175,6 +177,8 @@ async def amend_order(call: FacadeCall) -> Row:
     said = {name: call.query.text(name) for name in ("order_qty", "limit_price", "deadline")}
     params = AmendParams.parse({name: value for name, value in said.items() if value is not None})
     order_id, cl_ord_id = _named_order(call)
+    if (symbol := call.query.text("pair")) is not None:
+        loan_of(call, symbol)
     command = params.to_command(call.principal.account_id, order_id=order_id, client_order_id=cl_ord_id)
     answer = await call.submit(command)
     if not isinstance(answer.result, OrderAck):
@@ -256,7 +260,7 @@ async def get_orders(call: FacadeCall) -> Row:
     found = await history.orders_by_id(account_id, numbers)
     if not names and (cl_ord_id := call.query.text("cl_ord_id")) is not None:
         found = [await history.order_of_client(account_id, client_order_id(cl_ord_id))]
-    return await _order_rows(call, found)
+    return await _order_rows(call, [each for each in found if _is_wanted(call, each.state)])
 
 
 async def get_trades_history(call: FacadeCall) -> Row:
@@ -357,13 +361,28 @@ ROUTES = (
         _LISTED | {"start", "end", "ofs"},
         scope=Scope.READ,
         bucket=Bucket.QUERIES,
+        fixed={"closetime": ("open", "both"), **NOT_CONSOLIDATED},
     ),
-    FacadeRoute("QueryOrders", get_orders, frozenset({"txid", "cl_ord_id", "trades"}), Scope.READ, Bucket.QUERIES),
     FacadeRoute(
-        "TradesHistory", get_trades_history, frozenset({"start", "end", "ofs"}), scope=Scope.READ, bucket=Bucket.QUERIES
+        "QueryOrders", get_orders, _LISTED | {"txid"}, scope=Scope.READ, bucket=Bucket.QUERIES, fixed=NOT_CONSOLIDATED
     ),
-    FacadeRoute("QueryTrades", get_own_trades, frozenset({"txid"}), scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("AddOrder", add_order, ORDER_FIELDS, scope=Scope.TRADE, bucket=Bucket.ORDERS),
+    FacadeRoute(
+        "TradesHistory",
+        get_trades_history,
+        frozenset({"start", "end", "ofs"}),
+        scope=Scope.READ,
+        bucket=Bucket.QUERIES,
+        fixed={"type": ("all",), "trades": ("false",), "ledgers": ("false",), **NOT_CONSOLIDATED},
+    ),
+    FacadeRoute(
+        "QueryTrades",
+        get_own_trades,
+        frozenset({"txid"}),
+        scope=Scope.READ,
+        bucket=Bucket.QUERIES,
+        fixed={"trades": ("false",)},
+    ),
+    FacadeRoute("AddOrder", add_order, ORDER_FIELDS, scope=Scope.TRADE, bucket=Bucket.ORDERS, fixed=FIXED_ORDER_FIELDS),
     FacadeRoute(
         "AddOrderBatch",
         add_orders,
@@ -376,9 +395,10 @@ ROUTES = (
     FacadeRoute(
         "AmendOrder",
         amend_order,
-        frozenset({"txid", "cl_ord_id", "order_qty", "limit_price", "deadline"}),
+        frozenset({"txid", "cl_ord_id", "order_qty", "limit_price", "deadline", "pair"}),
         scope=Scope.TRADE,
         bucket=Bucket.AMENDS,
+        fixed={"post_only": ("false",)},
     ),
     FacadeRoute(
         "CancelOrder", cancel_order, frozenset({"txid", "cl_ord_id"}), scope=Scope.TRADE, bucket=Bucket.CANCELS

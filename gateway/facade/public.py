@@ -115,7 +115,8 @@ def time_of(call: FacadeCall, name: str) -> Nanos | None:
     number = exact_decimal(text)
     if number is None or not 0 <= number < NEVER:
         raise InvalidArguments(f"{name}: must be a time in seconds", field=name)
-    return Nanos(int(number if number > LARGEST_SECOND else number * SECOND))
+    at = int(number if number > LARGEST_SECOND else number * SECOND)
+    return Nanos(min(at, NEVER))
 
 
 def loan_of(call: FacadeCall, symbol: str) -> LoanView:
@@ -154,8 +155,8 @@ async def _in_parts(loans: list[LoanView]) -> AsyncIterator[list[LoanView]]:
 ROUTES = (
     FacadeRoute("Time", get_time),
     FacadeRoute("SystemStatus", get_status),
-    FacadeRoute("Assets", get_assets, frozenset({"asset", "aclass"})),
-    FacadeRoute("AssetPairs", get_pairs, frozenset({"pair"})),
+    FacadeRoute("Assets", get_assets, frozenset({"asset"}), fixed={"aclass": ("currency",)}),
+    FacadeRoute("AssetPairs", get_pairs, frozenset({"pair"}), fixed={"info": ("info",), "aclass_base": ("currency",)}),
     FacadeRoute("Ticker", get_ticker, frozenset({"pair"})),
     FacadeRoute("Depth", get_depth, frozenset({"pair", "count"})),
     FacadeRoute("OHLC", get_candles, frozenset({"pair", "interval", "since"})),

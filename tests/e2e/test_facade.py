@@ -14,6 +14,8 @@ import pytest
 
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
+from gateway.facade.calls import FacadeRoute
+from gateway.facade.routes import ROUTES
 from tests.builders import buy, deposit, open_account, sell
 from tests.e2e.sockets import connected
 from tests.e2e.stack import Stack, running_stack
@@ -306,7 +308,8 @@ async def test_a_dead_mans_switch_is_the_accounts(buyer: Client) -> None:
         ({"type": "sell"}, ["EOrder:Insufficient claims"]),
         ({"type": "hold"}, ["EGeneral:Invalid arguments:type", "EGeneral:Invalid arguments"]),
         ({"ordertype": "stop-loss"}, ["EGeneral:Invalid arguments:ordertype", "EGeneral:Invalid arguments"]),
-        ({"leverage": "2:1"}, ["EGeneral:Unknown field:leverage", "EGeneral:Unknown field"]),
+        ({"leverage": "2:1"}, ["EGeneral:Invalid arguments:leverage", "EGeneral:Invalid arguments"]),
+        ({"price2": "5"}, ["EGeneral:Unknown field:price2", "EGeneral:Unknown field"]),
         ({"oflags": "viqc"}, ["EGeneral:Invalid arguments:oflags", "EGeneral:Invalid arguments"]),
         ({"timeinforce": "FOK"}, ["EOrder:Cannot fill"]),
         ({"expiretm": "5"}, ["EGeneral:Invalid arguments:expiretm", "EGeneral:Invalid arguments"]),
@@ -330,6 +333,32 @@ async def test_words_of_an_order_that_lasts(buyer: Client) -> None:
     [shown] = (await buyer.ok("OpenOrders"))["open"].values()
     assert shown["timeinforce"] == "GTD"
     assert shown["expiretm"] - shown["opentm"] == pytest.approx(60, abs=1)
+
+
+NASTY = ["", " ", "0", "-1", "1e5", "NaN", "x" * 5_000, "é", "\0", "٣", str(10**30), "99999999999", "true", "None", ","]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+async def test_no_field_of_a_call_breaks_us(stack: Stack, buyer: Client, route: FacadeRoute) -> None:
+    """Whatever stands in a field, the answer has the façade's shape and HTTP 200: no failure of ours."""
+    call = buyer.get if route.scope is None else buyer.post
+    for field in (route.fields | route.fixed.keys()) - {"timeout"}:
+        for value in NASTY:
+            told = await call(route.name, **{**(ORDER if route.name == "AddOrder" else {}), field: value})
+            assert isinstance(told["error"], list)
+    for field in route.lists:
+        for value in (None, 5, [], [[]], [None], ["x"], [{"a": {}}], [{"price": []}], {"a": 1}, ["\0"], [{}] * 51):
+            told = await buyer.post(route.name, as_json=True, pair=L1, **{field: value})
+            assert told["error"] or "error" in told["result"]["orders"][0] or told["result"] == {"count": 0}
+    stack.engine._venue.state.check_invariants()
+
+
+async def test_fields_that_say_what_is_so_anyway(buyer: Client) -> None:
+    """Some clients always send them."""
+    await buyer.ok("AddOrder", **ORDER, leverage="none", reduce_only="False", starttm="0", validate="False")
+    await buyer.ok("TradesHistory", type="all", trades="False", ledgers="False", consolidate_taker="True")
+    await buyer.ok("ClosedOrders", closetime="both", trades="False")
+    assert (await buyer.post("TradesHistory", type="no position"))["error"][0] == "EGeneral:Invalid arguments:type"
 
 
 async def test_bodies_that_are_no_form(stack: Stack, buyer: Client) -> None:

@@ -72,6 +72,7 @@ PROGRAMS = {
     "ccxt-python": Program("ccxt's kraken class, Python", python("ccxt_kraken.py")),
     "ccxt-javascript": Program("ccxt's kraken class, JavaScript", lambda _: [node(HERE / "ccxt_kraken.mjs")]),
     "kraken-sdk": Program("python-kraken-sdk's order book client, every checksum", python("kraken_sdk_book.py")),
+    "kraken-sdk-trade": Program("python-kraken-sdk's REST and socket clients", python("kraken_sdk_trade.py")),
     "websocket": Program("Autobahn's WebSocket cases 1 to 7 and 10", python("websocket_cases.py"), with_noise=False),
     "k6": Program("k6: 1,000 sockets", lambda _: [[str(BIN / "k6"), "run", "--quiet", str(HERE / "sockets.js")]]),
     "docs": Program("the examples of docs/outside_clients.md", documented),
