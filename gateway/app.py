@@ -46,6 +46,7 @@ class Gateway:
     views: Views
     hub: Hub
     rates: Rates
+    sessions: WebSessions
 
 
 def build_gateway(
@@ -57,10 +58,12 @@ def build_gateway(
     metrics: Metrics,
     clock: Callable[[], int],
     limits: SocketLimits | None = None,
+    alone: bool = True,
 ) -> Gateway:
     """Wire a gateway that listens to the engine, which must not run yet.
 
     clock: nanoseconds since 1970, UTC.  limits: of sockets, where they differ from the settings'.
+    alone: no other gateway serves this market, so that at the start no session can be alive.
     """
     views = Views()
     history = StreamHistory(pool)
@@ -131,9 +134,11 @@ def build_gateway(
         await board.settle()
 
     # The engine has told the state by then, and nobody trades yet.
-    app.on_startup.extend([load_sessions, remember_trades, fill_board, end_former_sessions])
+    app.on_startup.extend([load_sessions, remember_trades, fill_board])
+    if alone:
+        app.on_startup.append(end_former_sessions)
     app.on_response_prepare.append(browsers.protect)
-    return Gateway(app=app, views=views, hub=hub, rates=rates)
+    return Gateway(app=app, views=views, hub=hub, rates=rates, sessions=sessions)
 
 
 @cache

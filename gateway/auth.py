@@ -146,6 +146,9 @@ class LiveCredentials:
         credential = self._all.get(credential_id)
         return None if credential is None or _expired(credential, self._clock()) else credential
 
+    def ids_of(self, kind: type) -> set[str]:
+        return {credential_id for credential_id, each in self._all.items() if isinstance(each, kind)}
+
     def of_account(self, account_id: AccountId) -> list[Credential]:
         """Return them in the order in which they were made."""
         now = self._clock()
@@ -188,6 +191,20 @@ class KeyRing:
         query = "SELECT * FROM market.api_key WHERE revoked_at IS NULL ORDER BY created_at, key"
         for record in await self._pool.fetch(query):
             self.live.add(_api_key(record))
+
+    async def refresh(self, key: str) -> None:
+        """Read one key again: another gateway changed it."""
+        record = await self._pool.fetchrow("SELECT * FROM market.api_key WHERE key = $1 AND revoked_at IS NULL", key)
+        if record is None:
+            self.live.remove(key)
+        else:
+            self.live.add(_api_key(record))
+
+    async def refresh_all(self) -> None:
+        """Read every key that is known here or in the table."""
+        stored = await self._pool.fetch("SELECT key FROM market.api_key WHERE revoked_at IS NULL")
+        for key in {record["key"] for record in stored} | self.live.ids_of(ApiKey):
+            await self.refresh(key)
 
     async def of_request(
         self, *, headers: Mapping[str, str], method: str, path: str, body: bytes, peer: str | None

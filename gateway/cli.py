@@ -1,5 +1,4 @@
-"""The debt-market command: serve, demo, import-loans, service, day-roll, migrate, check,
-verify-title, replay, bench.
+"""The debt-market command; `App` lists what it can do.
 
 Each command is a class of settings, so that flags, DEBT_MARKET_* variables, .env and --help come from one place, with a
 `run` that returns the exit code: 0 done, 1 refused with reasons, 2 wrong usage.
@@ -36,8 +35,9 @@ from gateway import importing, servicing_file
 from gateway.client import ApiError, ApiKey, Client
 from gateway.config import DatabaseSettings, EnvSettings, Settings
 from gateway.demo.run import DemoSettings, demo
+from gateway.lifecycle import StartError, database
 from gateway.loanbook import LOAN_ID, Defaults, Format
-from gateway.serve import StartError, database, serve
+from gateway.serve import running_engine, running_gateway, running_standby, serve
 from gateway.wire import minor_text
 from market.ids import AccountId
 from market.settlement.check import check
@@ -66,6 +66,45 @@ class Serve(Settings):
     def run(self) -> int:
         set_up_logging(self.log_level)
         return run_async(serve(self))
+
+
+class Engine(Settings):
+    """
+    Run the writing engine of a market by itself, joined to its gateways by Redis. One writes; a second does not start.
+
+    Examples:
+      debt-market engine --database-url postgresql://market@db/market --redis-url redis://redis:6379/0
+    """
+
+    def run(self) -> int:
+        set_up_logging(self.log_level)
+        return run_async(serve(self, running_engine))
+
+
+class Standby(Settings):
+    """
+    Run an engine that waits until the writing one ends or goes silent, then takes over. The same settings as engine.
+
+    Examples:
+      debt-market standby --database-url postgresql://market@db/market --redis-url redis://redis:6379/0
+    """
+
+    def run(self) -> int:
+        set_up_logging(self.log_level)
+        return run_async(serve(self, running_standby))
+
+
+class Gateway(Settings):
+    """
+    Run REST, WebSocket and page over an engine in another process. Any number of them serve one market.
+
+    Examples:
+      debt-market gateway --database-url postgresql://market@db/market --redis-url redis://redis:6379/0 --port 8081
+    """
+
+    def run(self) -> int:
+        set_up_logging(self.log_level)
+        return run_async(serve(self, running_gateway))
 
 
 class Demo(DemoSettings):
@@ -427,6 +466,9 @@ class App(BaseSettings):
     )
 
     serve: CliSubCommand[Serve] = Field(description="run the market")
+    engine: CliSubCommand[Engine] = Field(description="run the engine alone, for gateways in other processes")
+    standby: CliSubCommand[Standby] = Field(description="run an engine that takes over when the first one fails")
+    gateway: CliSubCommand[Gateway] = Field(description="run a gateway over an engine in another process")
     demo: CliSubCommand[Demo] = Field(description="run a market with made-up loans and traders, to look at")
     import_loans: CliSubCommand[ImportLoans] = Field(description="register the loans of a CSV file")
     service: CliSubCommand[Service] = Field(description="book a CSV file of servicing events")
@@ -476,7 +518,10 @@ def run(arguments: list[str]) -> int:
         command = get_subcommand(CliApp.run(App, cli_args=arguments or ["--help"]))
     except ValidationError as e:
         raise UsageError("; ".join(map(said, e.errors()))) from e
-    assert isinstance(command, Serve | Demo | ImportLoans | Service | DayRoll | VerifyTitle | DatabaseCommand)
+    assert isinstance(
+        command,
+        Serve | Engine | Standby | Gateway | Demo | ImportLoans | Service | DayRoll | VerifyTitle | DatabaseCommand,
+    )
     return command.run()
 
 

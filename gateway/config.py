@@ -128,7 +128,13 @@ class Settings(DatabaseSettings):
     takeover: bool = Field(default=False, description="end the session of another engine that does not give way")
     reconnect_s: float = Field(default=30.0, gt=0, description="try to reach PostgreSQL for so long, seconds")
     redis_url: str | None = Field(
-        None, repr=False, description="Redis where several gateways remember used signatures: redis://host:6379/0"
+        None,
+        repr=False,
+        description="Redis that joins engine and gateways, and remembers used signatures: redis://host:6379/0",
+    )
+    bus_prefix: str = Field("debt-market", description="names of one market in a Redis that several share begin so")
+    leader_quiet_s: float = Field(
+        1.5, gt=0, description="an engine that is silent for so long is away: a standby takes over, seconds"
     )
     redis_timeout_s: float = Field(1.0, gt=0, description="the longest that Redis may take to answer, seconds")
     pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")

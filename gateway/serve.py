@@ -1,4 +1,4 @@
-"""The life of the service: database, migrations, engine, application, and all of it back down in order.
+"""Ways to run: the whole market in one process, or its engine, a standby and gateways as processes joined by Redis.
 
 Start: take the port, so that a taken one is told before anything is touched; start or reach PostgreSQL; migrate; build
 the application, whose listeners must hear the engine's first snapshot; run the engine; on the very first start open
@@ -7,150 +7,149 @@ Stop: take no more connections, let requests end and tell sockets, drain the eng
 """
 
 import asyncio
-import errno
-import gc
-import json
 import logging
-import os
-import signal
-import socket
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
-
-import asyncpg
-from aiohttp import web
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import date
 
 from gateway.app import build_gateway
 from gateway.auth import KeyRing
-from gateway.calendar import keep_days
-from gateway.client import ApiKey
-from gateway.config import DatabaseSettings, Settings
+from gateway.config import Settings
+from gateway.credentials import follow_credentials
+from gateway.lifecycle import (
+    Running,
+    StartError,
+    beside,
+    bound_socket,
+    check_ready_file,
+    database,
+    days_kept,
+    engine_running,
+    first_admin_key,
+    migrated,
+    new_engine,
+    open_market,
+    page_served,
+    reached,
+    reading_pool,
+    shared_replays,
+    stop_on_signals,
+)
 from gateway.metrics import Metrics
-from gateway.replays import LocalReplays, Replays, SharedReplays
-from gateway.requests import NewApiKey, Scope
-from gateway.views import Views
-from market.commands import AccountKind, OpenAccount, OpenMarket
-from market.engine import Engine, LeaseLost
-from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from market.settlement.journal import HOUSE
-from market.settlement.migrate import MigrationError, migrate
+from market.bus.broadcast import Broadcast
+from market.bus.connect import connected
+from market.bus.intake import Intake
+from market.bus.names import Names
+from market.bus.presence import end_sessions_of_the_gone, tell_presence
+from market.bus.remote import RemoteEngine
+from market.bus.standby import hurry_when_quiet
+from market.events import Event, MarketChanged
+from market.ids import Seq
+from market.port import Committed
 from market.settlement.writer import PostgresStore
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-BACKLOG = 1_024
-POSTGRES_POLL_S = 0.5
-ACTOR = "serve"  # who the commands and the key of the first start are recorded under
-ADMIN_SCOPES = frozenset({Scope.READ, Scope.TRANSFER, Scope.ADMIN})
-
-
-class StartError(Exception):
-    """The service can't start; the message is one line that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A service that answers."""
-
-    url: str
-    admin_key: ApiKey
-
-    @property
-    def ws_url(self) -> str:
-        return self.url.replace("http", "ws", 1) + "/ws/v2"
-
-
-@asynccontextmanager
-async def database(settings: DatabaseSettings) -> AsyncIterator[str]:
-    """The DSN of the market's database, started for the time being if it is a private one.
-
-    Raises StartError, also in the middle of the body if the private one ends by itself.
-    """
-    try:
-        dsn = settings.external_dsn()
-    except OSError as e:
-        raise StartError(f"the password can't be read: {e}") from e
-    if dsn is not None:
-        yield dsn
-        return
-    embedded = EmbeddedPostgres(settings.data_dir)
-    try:
-        await embedded.__aenter__()
-    except (EmbeddedPostgresError, OSError) as e:
-        raise StartError(str(e)) from e
-    watch = asyncio.create_task(_end_of(embedded))
-    try:
-        async with _beside(watch, "PostgreSQL"):
-            yield embedded.dsn
-    finally:
-        watch.cancel()
-        await embedded.__aexit__(None, None, None)
-
-
-async def _end_of(embedded: EmbeddedPostgres) -> None:
-    while embedded.running:  # noqa: ASYNC110  the end of a process is no event
-        await asyncio.sleep(POSTGRES_POLL_S)
-    raise RuntimeError("its main process ended")
 
 
 @asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[Running]:
     """Run the service as long as the context lasts. Raises StartError, also when the engine fails in mid-life."""
-    if settings.ready_file is not None:
-        if not settings.ready_file.parent.is_dir():
-            raise StartError(f"there is no folder for the ready file {settings.ready_file}")
-        settings.ready_file.unlink(missing_ok=True)  # of a run that was killed: nobody must take it for ours
+    check_ready_file(settings.ready_file)
     async with AsyncExitStack() as stack:
-        listening = stack.enter_context(_bound(settings.host, settings.port))
+        listening = stack.enter_context(bound_socket(settings.host, settings.port))
         dsn = await stack.enter_async_context(database(settings))
-        await _reached(migrate(dsn, on_step=lambda name: log.info("migration name=%s", name)), dsn)
+        await migrated(dsn)
         metrics = Metrics()
-        engine = Engine(
-            store=PostgresStore(
-                dsn, wait_s=settings.lease_wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s
-            ),
-            clock=time.time_ns,
-            inbox_max=settings.inbox_max,
-            batch_max=settings.batch_max,
-            reopen_s=settings.reopen_s,
-            resolve_timeout_s=settings.resolve_timeout_s,
-            metrics=metrics,
-        )
-        pool = await stack.enter_async_context(_pool(dsn, settings))
-        replays = await stack.enter_async_context(_replays(settings))
-        keys = KeyRing(pool, clock=time.time_ns, replays=replays)
-        await _reached(keys.load())
+        engine = new_engine(_store(dsn, settings), settings, metrics)
+        pool = await stack.enter_async_context(reading_pool(dsn, settings))
+        keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
+        await reached(keys.load())
         gateway = build_gateway(
             settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns
         )
-        await stack.enter_async_context(_running(engine, settings.drain_timeout_s))
-        await _genesis(engine, settings)
+        await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
+        await open_market(engine, settings)
         if settings.auto_day_roll:
-            await stack.enter_async_context(_calendar(engine, gateway.views, settings))
-        admin_key = await _admin_key(keys)
-        runner = web.AppRunner(gateway.app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.SockSite(runner, listening, backlog=BACKLOG).start()
-        gc.collect()
-        gc.freeze()  # what lives now lives until the end: the collector need not walk it again and again
-        running = Running(_url(settings.host, listening.getsockname()[1]), admin_key)
-        log.info("listening url=%s pid=%d", running.url, os.getpid())
-        with _ready_file(settings.ready_file, running):
-            yield running
+            await stack.enter_async_context(days_kept(engine, lambda: gateway.views.business_date, settings))
+        admin_key = await first_admin_key(keys)
+        yield await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
 
 
-async def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code. Raises StartError."""
-    task = asyncio.create_task(_serve_forever(settings))
+@asynccontextmanager
+async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncIterator[None]:
+    """Run the engine for gateways in other processes. A standby waits for the lease, and for the leader's silence."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connected(_redis_url(settings)))
+        dsn = await stack.enter_async_context(database(settings))
+        await migrated(dsn)
+        names, today = Names(settings.bus_prefix), Today()
+        store = _store(dsn, settings, waits_for_ever=standby)
+        engine = new_engine(store, settings, Metrics())
+        broadcast = Broadcast(redis, engine, names)
+        intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
+        for listener in (today, intake, broadcast):
+            engine.listen(listener)
+        watch = hurry_when_quiet(redis, names, store, quiet_s=settings.leader_quiet_s) if standby else None
+        with _in_background(watch):
+            await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
+        await open_market(engine, settings)
+        if settings.auto_day_roll:
+            await stack.enter_async_context(days_kept(engine, lambda: today.business_date, settings))
+        await stack.enter_async_context(_task(broadcast.run(), "the broadcast"))
+        await stack.enter_async_context(_task(intake.run(), "the intake"))
+        watch_gateways = end_sessions_of_the_gone(redis, names, engine)
+        await stack.enter_async_context(_task(watch_gateways, "the watch over gateways"))
+        yield
+
+
+def running_standby(settings: Settings) -> AbstractAsyncContextManager[None]:
+    return running_engine(settings, standby=True)
+
+
+@asynccontextmanager
+async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
+    """Run REST, WebSocket and page over an engine in another process."""
+    check_ready_file(settings.ready_file)
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(bound_socket(settings.host, settings.port))
+        redis = await stack.enter_async_context(connected(_redis_url(settings)))
+        dsn = await stack.enter_async_context(database(settings))
+        pool = await stack.enter_async_context(reading_pool(dsn, settings))
+        names = Names(settings.bus_prefix)
+        engine = RemoteEngine(
+            redis,
+            names,
+            pending_max=settings.inbox_max,
+            reply_timeout_s=settings.resolve_timeout_s,
+            quiet_s=settings.leader_quiet_s,
+        )
+        keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
+        gateway = build_gateway(
+            settings=settings, engine=engine, pool=pool, keys=keys, metrics=Metrics(), clock=time.time_ns, alone=False
+        )
+        await stack.enter_async_context(_task(engine.run(), "the way to the engine"))
+        try:
+            await asyncio.wait_for(engine.online(), settings.reconnect_s)
+        except TimeoutError as e:
+            raise StartError(f"no engine was heard over Redis in {settings.reconnect_s:g} s") from e
+        await reached(keys.load())  # the engine has migrated by then
+        await reached(gateway.sessions.load())
+        follow = follow_credentials(dsn, keys, gateway.sessions)
+        await stack.enter_async_context(_task(follow, "the ear for credentials"))
+        presence = tell_presence(redis, names, engine.gateway, gateway.hub.attached)
+        await stack.enter_async_context(_task(presence, "the word that it is there"))
+        admin_key = await first_admin_key(keys)
+        yield await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
+
+
+Process = Callable[[Settings], AbstractAsyncContextManager[object]]
+
+
+async def serve(settings: Settings, process: Process = running_service) -> int:
+    """Run a process until SIGTERM or SIGINT; return the exit code. Raises StartError."""
+    task = asyncio.create_task(_run_forever(process(settings)))
     stop_on_signals(task)
     try:
         await task
@@ -159,180 +158,60 @@ async def serve(settings: Settings) -> int:
     return 0
 
 
-def stop_on_signals(task: "asyncio.Task[None]") -> None:
-    """Let the first SIGTERM or SIGINT cancel the task, at whatever point it is; later ones change nothing."""
-    seen = asyncio.Event()
-
-    def stop() -> None:
-        if not seen.is_set():
-            seen.set()
-            task.cancel()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
-
-async def _serve_forever(settings: Settings) -> None:
-    async with running_service(settings):
+async def _run_forever(process: AbstractAsyncContextManager[object]) -> None:
+    async with process:
         await asyncio.get_running_loop().create_future()
 
 
-@asynccontextmanager
-async def _beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
-    """The body ends with StartError if the task, which is to outlive it, fails before."""
-    body = asyncio.current_task()
-    assert body is not None
+class Today:
+    """An engine listener that knows the business date."""
 
-    def end_body(_: object) -> None:
-        body.cancel()
+    def __init__(self) -> None:
+        self.business_date = date.min
 
-    task.add_done_callback(end_body)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("ended_by_itself what=%s", what, exc_info=error)
-            raise StartError(f"{what} stopped: {error}") from error
-        raise
-    finally:
-        task.remove_done_callback(end_body)
+    def on_snapshot(self, _epoch: int, _seq: Seq, events: Sequence[Event]) -> None:
+        self._hear(events)
 
+    def on_entry(self, entry: Committed) -> None:
+        self._hear(entry.events)
 
-@asynccontextmanager
-async def _running(engine: Engine, drain_timeout_s: float) -> AsyncIterator[None]:
-    """Run the engine beside the body, and drain it at the end; one that can't be drained is cancelled."""
-    task = asyncio.create_task(engine.run(), name="engine")
-    online = asyncio.create_task(engine.online())
-    try:
-        await asyncio.wait({task, online}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await _reached(task)
-        async with _beside(task, "the engine"):
-            yield
-    finally:
-        online.cancel()
-        engine.stop()
-        await asyncio.wait({task}, timeout=drain_timeout_s)
-        task.cancel()
-        with suppress(Exception, asyncio.CancelledError):  # told above, or by whoever waits for it
-            await task
+    def on_batch_end(self) -> None: ...
+
+    def _hear(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, MarketChanged):
+                self.business_date = event.business_date
 
 
-@asynccontextmanager
-async def _calendar(engine: Engine, views: Views, settings: Settings) -> AsyncIterator[None]:
-    days = keep_days(engine, lambda: views.business_date, zone=settings.zone, clock=time.time_ns)
-    task = asyncio.create_task(days, name="calendar")
-    try:
-        async with _beside(task, "the calendar"):
-            yield
-    finally:
-        task.cancel()
+def _store(dsn: str, settings: Settings, *, waits_for_ever: bool = False) -> PostgresStore:
+    wait_s = math.inf if waits_for_ever else settings.lease_wait_s
+    return PostgresStore(dsn, wait_s=wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s)
 
 
-async def _reached(work: Awaitable[T], dsn: str | None = None) -> T:
-    """Return what starting work returns, its failures said in one line."""
-    try:
-        return await work
-    except (LeaseLost, MigrationError) as e:
-        raise StartError(str(e)) from e
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as e:
-        where = f" at {dsn.rpartition('@')[2]}" if dsn else ""
-        raise StartError(f"PostgreSQL{where} can't be used: {e or type(e).__name__}") from e
-
-
-@asynccontextmanager
-async def _pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Connections that may read, and write only what is the gateway's own."""
-    pool = asyncpg.create_pool(
-        dsn,
-        min_size=1,
-        max_size=settings.pool_connections_max,
-        command_timeout=settings.query_timeout_s,
-        server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},
-    )
-    await _reached(pool, dsn)
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-@asynccontextmanager
-async def _replays(settings: Settings) -> AsyncIterator[Replays]:
-    """Where used signatures are remembered: in Redis if there is one, which must answer at the start."""
+def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
-        yield LocalReplays()
-        return
-    timeout_s = settings.redis_timeout_s
-    async with Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s) as redis:
-        try:
-            await redis.ping()
-        except (RedisError, OSError) as e:
-            raise StartError(f"Redis can't be used: {e}") from e
-        yield SharedReplays(redis)
-
-
-async def _genesis(engine: Engine, settings: Settings) -> None:
-    """Open the market and its house account; on every start but the first, both are there and nothing changes."""
-    await engine.submit(OpenMarket(business_date=settings.first_business_date), actor=ACTOR)
-    house = OpenAccount(account_id=HOUSE, kind=AccountKind.HOUSE, name="house", reason="first start")
-    await engine.submit(house, actor=ACTOR)
-
-
-async def _admin_key(keys: KeyRing) -> ApiKey:
-    """Return the admin key that the first start made."""
-    own = [key for key in keys.of_account(HOUSE) if key.created_by == ACTOR and key.expires_at is None]
-    for key in sorted(own, key=lambda key: key.created_at):
-        if key.scopes >= ADMIN_SCOPES:
-            return ApiKey(key.key, key.secret)
-    wanted = NewApiKey(scopes=sorted(ADMIN_SCOPES), ip_allow=[], reason="first start")
-    made = await keys.create(HOUSE, wanted, created_by=ACTOR)
-    return ApiKey(made.key, made.secret)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a socket that has the port but does not listen yet. Raises StartError."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    except OSError as e:
-        why = "is in use" if e.errno == errno.EADDRINUSE else f"can't be used: {e.strerror}"
-        raise StartError(f"port {port} on {host} {why}") from e
-    return bound
-
-
-def _url(host: str, port: int) -> str:
-    """Return where to reach a service that listens on `host`."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+        raise StartError("engine, standby and gateway are joined by Redis: --redis-url is missing")
+    return settings.redis_url
 
 
 @contextmanager
-def _ready_file(path: Path | None, running: Running) -> Iterator[None]:
-    """Hold the ready file while the service runs. It is never seen half written, nor by other users."""
-    if path is None:
-        yield
-        return
-    key = {"key": running.admin_key.key, "secret": running.admin_key.secret}
-    content = {"url": running.url, "ws_url": running.ws_url, "pid": os.getpid(), "admin_key": key}
-    write_private(path, json.dumps(content) + "\n")
+def _in_background(work: Coroutine[None, None, None] | None) -> Iterator[None]:
+    """Run `work`, if there is any, while the body lasts."""
+    task = asyncio.create_task(work) if work is not None else None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if task is not None:
+            task.cancel()
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only we may read, at once or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    unfinished.replace(path)
+@asynccontextmanager
+async def _task(work: Coroutine[None, None, None], what: str) -> AsyncIterator[None]:
+    """Run `work` beside the body, which ends with it if it fails."""
+    task = asyncio.create_task(work, name=what)
+    try:
+        async with beside(task, what):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -119,6 +119,31 @@ class WebSessions:
         for record in await self._pool.fetch("SELECT * FROM market.web_session ORDER BY created_at"):
             self._live.add(_session(record, by_id[record["user_id"]]))
 
+    async def refresh_user(self, user_id: str) -> None:
+        """Read one person again: another gateway made or changed it."""
+        record = await self._pool.fetchrow("SELECT * FROM market.web_user WHERE user_id = $1", user_id)
+        if record is not None:
+            user = _user(record)
+            self._users[user.login] = user
+
+    async def refresh(self, token_hash: bytes) -> None:
+        """Read one session again: another gateway began or ended it."""
+        record = await self._pool.fetchrow("SELECT * FROM market.web_session WHERE token_hash = $1", token_hash)
+        if record is None:
+            self._live.remove(f"ws_{token_hash.hex()}")
+        else:
+            query = "SELECT * FROM market.web_user WHERE user_id = $1"
+            self._live.add(_session(record, _user(await self._pool.fetchrow(query, record["user_id"]))))
+
+    async def refresh_all(self) -> None:
+        """Read everybody, and every session that is known here or in the table."""
+        for record in await self._pool.fetch("SELECT user_id FROM market.web_user"):
+            await self.refresh_user(record["user_id"])
+        stored = await self._pool.fetch("SELECT token_hash FROM market.web_session")
+        known = {bytes.fromhex(each.removeprefix("ws_")) for each in self._live.ids_of(WebSession)}
+        for token_hash in {record["token_hash"] for record in stored} | known:
+            await self.refresh(token_hash)
+
     def user(self, login: str) -> User | None:
         return self._users.get(login)
 

@@ -23,7 +23,8 @@ from gateway.client import ApiError, ApiKey, Client, decimal, loan_body, retried
 from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
 from gateway.demo.traders import Investor, Listed, MarketMaker, Originator, Tally, Trader, listed_loans
-from gateway.serve import Running, running_service, stop_on_signals, write_private
+from gateway.lifecycle import Running, stop_on_signals, write_private
+from gateway.serve import running_service
 from market.settlement.journal import HOUSE
 
 SETUP_CONCURRENCY = 32

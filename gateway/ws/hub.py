@@ -31,6 +31,7 @@ from gateway.ws.feeds import (
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from gateway.ws.replay import BookSteps
+from market.bus.presence import Attached
 from market.commands import Mode
 from market.events import (
     CashChanged,
@@ -63,6 +64,9 @@ class Connected(Protocol):
 
     @property
     def is_subscribed(self) -> bool: ...
+
+    def attached(self) -> Iterable[Attached]:
+        """What would be left behind if this gateway died now."""
 
     def tick(self, now: float) -> None:
         """Called every second: ping, or give up a peer that has gone silent."""
@@ -333,6 +337,9 @@ class Hub:
                     if session.is_subscribed and not session.outbox.congested:
                         session.outbox.send(HEARTBEAT, excused=True)
                     session.tick(loop.time())
+
+    def attached(self) -> list[Attached]:
+        return [each for session in self.sessions for each in session.attached()]
 
     def close_all(self, code: int, reason: str) -> None:
         """Say goodbye to every socket: the service goes away."""

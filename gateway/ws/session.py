@@ -33,6 +33,7 @@ from gateway.ws.frames import Message
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import Outbox, OutboxLimits
+from market.bus.presence import Attached
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId
 from market.port import EnginePort
@@ -263,6 +264,12 @@ class Session:
             leaving.append(Leaving(self.login.account_id, self.name, self.login.key, self.grace_s, everything=True))
         for each in leaving:
             self.gate.hub.spawn(cancel_orders_of(each, self.gate.attachments, self.gate.engine))
+
+    def attached(self) -> list[Attached]:
+        accounts = {*self.asked_for_cancel, *self.quoted_for}
+        if self.login is not None:
+            accounts.add(self.login.account_id)
+        return [Attached(account_id, self.name, self.connection_id) for account_id in accounts]
 
     def unsubscribe_all(self) -> None:
         for feed in self.feeds.values():

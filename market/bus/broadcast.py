@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from market.bus.codec import pack, pack_batch, pack_events, pack_outcome
-from market.bus.connect import ending
+from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.engine import Engine
 from market.errors import MarketError
@@ -27,13 +26,12 @@ from market.port import Answer, Committed, Phase
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.25
-LEADER_LIFE_MS: Final = 1_500
+LEADER_LIFE_MS: Final = 600  # a silent engine is missed after this and what a standby adds
 QUEUE_MAX: Final = 20_000  # messages that Redis has not taken yet
 CHUNK_EVENTS: Final = 2_000
 SNAPSHOT_LIFE_S: Final = 60
 POLL_S: Final = 1.0
 PAUSE_S: Final = 0.2
-TROUBLE: Final = (RedisError, OSError, TimeoutError)
 
 Row = tuple[int, object]
 

@@ -8,8 +8,10 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 TIMEOUT_S: Final = 2.0  # above every blocking read
+TROUBLE: Final = (RedisError, OSError, TimeoutError)  # Redis is away, or too slow
 
 
 @asynccontextmanager

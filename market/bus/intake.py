@@ -12,11 +12,10 @@ from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from market.bus.broadcast import Broadcast
 from market.bus.codec import KINDS, Tagged, unpack, untagged
-from market.bus.connect import ending
+from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import Command
 from market.engine import Engine, Origin
@@ -32,7 +31,6 @@ BLOCK_MS: Final = 500
 PAUSE_S: Final = 0.2
 TRIM_S: Final = 1.0
 BEGINNING: Final = "0-0"
-TROUBLE: Final = (RedisError, OSError, TimeoutError)
 
 Sent = list[tuple[int, str, bool, Tagged]]  # number, actor, joined, command
 Entry = tuple[bytes, dict[bytes, bytes]]

@@ -21,10 +21,9 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from market.bus.codec import Batch, pack, tagged, unpack, unpack_batch, unpack_events, unpack_outcome
-from market.bus.connect import ending
+from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import Command, PlaceOrder
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable
@@ -39,7 +38,6 @@ ASK_AGAIN_S: Final = 2.0
 POLL_S: Final = 0.25
 PAUSE_S: Final = 0.2
 EARLY_MAX: Final = 10_000  # commits heard while waiting for the state
-TROUBLE: Final = (RedisError, OSError, TimeoutError)
 
 Row = tuple[int, msgspec.Raw]
 

@@ -30,6 +30,7 @@ ENGINE_LOCK = 2
 FENCED = "ZF001"  # SQLSTATE raised by market.fence
 FAULTS_OF_THE_BATCH = {"22", "23", "44", "P0"}  # SQLSTATE classes that the same rows would meet again
 LOCK_POLL_S = 0.05
+RENEW_WAIT_S = 5.0
 TERMINATE_MS = 10_000
 CLOSE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
@@ -105,6 +106,7 @@ class PostgresStore:
         self._holder = f"{holder or this_process()} {secrets.token_hex(4)}"
         self._wait_s = wait_s
         self._takeover = takeover
+        self._is_hurried = False
         self._reconnect_s = reconnect_s
         self._connection: asyncpg.Connection | None = None
         self._statement: asyncpg.prepared_stmt.PreparedStatement | None = None
@@ -117,11 +119,16 @@ class PostgresStore:
         """Take the lease. Raises LeaseLost, naming the holder, if another engine keeps it for longer than wait_s."""
         connection = await self._connect()
         try:
-            await self._take_lock(connection, takeover=self._takeover)
+            await self._take_lock(connection)
             await self._begin_epoch(connection, renew=False)
         except BaseException:
             connection.terminate()
             raise
+        self._wait_s = min(self._wait_s, RENEW_WAIT_S)  # a standby may wait for ever, an engine that had the lease not
+
+    def hurry(self) -> None:
+        """Wait no longer for an engine that is of no use any more: end its session, as in a takeover."""
+        self._takeover = self._is_hurried = True
 
     async def recover(self) -> Venue:
         connection = self._live()
@@ -160,7 +167,7 @@ class PostgresStore:
             try:
                 async with asyncio.timeout(self._reconnect_s):
                     await self._end_sessions(connection, only_pid=self._server_pid)
-                    await self._take_lock(connection, takeover=False)
+                    await self._take_lock(connection, may_take=False)
                     await self._begin_epoch(connection, renew=True)
             except BaseException:
                 connection.terminate()
@@ -232,19 +239,20 @@ class PostgresStore:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 1.0)
 
-    async def _take_lock(self, connection: asyncpg.Connection, *, takeover: bool) -> None:
+    async def _take_lock(self, connection: asyncpg.Connection, *, may_take: bool = True) -> None:
         """Wait for the lock; where another engine keeps it, give up or, in a takeover, end it.
 
         A takeover raises the epoch before it ends the other's session, which could else reconnect and be first again.
         """
         deadline, is_taking = asyncio.get_running_loop().time() + self._wait_s, False
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, ENGINE_LOCK):
-            if asyncio.get_running_loop().time() >= deadline:
+            is_late = asyncio.get_running_loop().time() >= deadline
+            if is_late or (may_take and self._is_hurried):
                 if not is_taking:
                     holder = await connection.fetchval("SELECT holder FROM market.lease")
                     if holder == self._holder:
                         raise Doubtful("our own last session has not ended yet")
-                    if not takeover:
+                    if not (may_take and self._takeover):
                         raise LeaseLost(f"another engine holds the lease: {holder}")
                     await connection.fetchrow(RAISE_EPOCH, self._holder, False)
                     is_taking = True

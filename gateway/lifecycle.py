@@ -1,0 +1,312 @@
+"""The parts of a process of the market, each as a context that takes it down again: database, engine, page, files."""
+
+import asyncio
+import errno
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.auth import KeyRing
+from gateway.calendar import keep_days
+from gateway.client import ApiKey
+from gateway.config import DatabaseSettings, Settings
+from gateway.metrics import Metrics
+from gateway.replays import LocalReplays, Replays, SharedReplays
+from gateway.requests import NewApiKey, Scope
+from market.commands import AccountKind, OpenAccount, OpenMarket
+from market.engine import Engine, LeaseLost
+from market.port import EnginePort
+from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from market.settlement.journal import HOUSE
+from market.settlement.migrate import MigrationError, migrate
+from market.settlement.writer import PostgresStore
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BACKLOG = 1_024
+POSTGRES_POLL_S = 0.5
+ACTOR = "serve"  # who the commands and the key of the first start are recorded under
+ADMIN_SCOPES = frozenset({Scope.READ, Scope.TRANSFER, Scope.ADMIN})
+
+
+class StartError(Exception):
+    """The service can't start; the message is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers."""
+
+    url: str
+    admin_key: ApiKey
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws/v2"
+
+
+@asynccontextmanager
+async def database(settings: DatabaseSettings) -> AsyncIterator[str]:
+    """The DSN of the market's database, started for the time being if it is a private one.
+
+    Raises StartError, also in the middle of the body if the private one ends by itself.
+    """
+    try:
+        dsn = settings.external_dsn()
+    except OSError as e:
+        raise StartError(f"the password can't be read: {e}") from e
+    if dsn is not None:
+        yield dsn
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        await embedded.__aenter__()
+    except (EmbeddedPostgresError, OSError) as e:
+        raise StartError(str(e)) from e
+    watch = asyncio.create_task(_end_of(embedded))
+    try:
+        async with beside(watch, "PostgreSQL"):
+            yield embedded.dsn
+    finally:
+        watch.cancel()
+        await embedded.__aexit__(None, None, None)
+
+
+async def _end_of(embedded: EmbeddedPostgres) -> None:
+    while embedded.running:  # noqa: ASYNC110  the end of a process is no event
+        await asyncio.sleep(POSTGRES_POLL_S)
+    raise RuntimeError("its main process ended")
+
+
+def stop_on_signals(task: "asyncio.Task[None]") -> None:
+    """Let the first SIGTERM or SIGINT cancel the task, at whatever point it is; later ones change nothing."""
+    seen = asyncio.Event()
+
+    def stop() -> None:
+        if not seen.is_set():
+            seen.set()
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+@asynccontextmanager
+async def beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
+    """The body ends with StartError if the task, which is to outlive it, fails before."""
+    body = asyncio.current_task()
+    assert body is not None
+
+    def end_body(_: object) -> None:
+        body.cancel()
+
+    task.add_done_callback(end_body)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("ended_by_itself what=%s", what, exc_info=error)
+            raise StartError(f"{what} stopped: {error}") from error
+        raise
+    finally:
+        task.remove_done_callback(end_body)
+
+
+def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics) -> Engine:
+    return Engine(
+        store=store,
+        clock=time.time_ns,
+        inbox_max=settings.inbox_max,
+        batch_max=settings.batch_max,
+        reopen_s=settings.reopen_s,
+        resolve_timeout_s=settings.resolve_timeout_s,
+        metrics=metrics,
+    )
+
+
+async def migrated(dsn: str) -> None:
+    await reached(migrate(dsn, on_step=lambda name: log.info("migration name=%s", name)), dsn)
+
+
+@asynccontextmanager
+async def engine_running(engine: Engine, drain_timeout_s: float) -> AsyncIterator[None]:
+    """Run the engine beside the body, and drain it at the end; one that can't be drained is cancelled."""
+    task = asyncio.create_task(engine.run(), name="engine")
+    online = asyncio.create_task(engine.online())
+    try:
+        await asyncio.wait({task, online}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await reached(task)
+        async with beside(task, "the engine"):
+            yield
+    finally:
+        online.cancel()
+        engine.stop()
+        await asyncio.wait({task}, timeout=drain_timeout_s)
+        task.cancel()
+        with suppress(Exception, asyncio.CancelledError):  # told above, or by whoever waits for it
+            await task
+
+
+@asynccontextmanager
+async def days_kept(engine: EnginePort, today: Callable[[], date], settings: Settings) -> AsyncIterator[None]:
+    days = keep_days(engine, today, zone=settings.zone, clock=time.time_ns)
+    task = asyncio.create_task(days, name="calendar")
+    try:
+        async with beside(task, "the calendar"):
+            yield
+    finally:
+        task.cancel()
+
+
+async def reached(work: Awaitable[T], dsn: str | None = None) -> T:
+    """Return what starting work returns, its failures said in one line."""
+    try:
+        return await work
+    except (LeaseLost, MigrationError) as e:
+        raise StartError(str(e)) from e
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as e:
+        where = f" at {dsn.rpartition('@')[2]}" if dsn else ""
+        raise StartError(f"PostgreSQL{where} can't be used: {e or type(e).__name__}") from e
+
+
+@asynccontextmanager
+async def reading_pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Connections that may read, and write only what is the gateway's own."""
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=settings.pool_connections_max,
+        command_timeout=settings.query_timeout_s,
+        server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},
+    )
+    await reached(pool, dsn)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def shared_replays(settings: Settings) -> AsyncIterator[Replays]:
+    """Where used signatures are remembered: in Redis if there is one, which must answer at the start."""
+    if settings.redis_url is None:
+        yield LocalReplays()
+        return
+    timeout_s = settings.redis_timeout_s
+    async with Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s) as redis:
+        try:
+            await redis.ping()
+        except (RedisError, OSError) as e:
+            raise StartError(f"Redis can't be used: {e}") from e
+        yield SharedReplays(redis)
+
+
+async def open_market(engine: EnginePort, settings: Settings) -> None:
+    """Open the market and its house account; on every start but the first, both are there and nothing changes."""
+    await engine.submit(OpenMarket(business_date=settings.first_business_date), actor=ACTOR)
+    house = OpenAccount(account_id=HOUSE, kind=AccountKind.HOUSE, name="house", reason="first start")
+    await engine.submit(house, actor=ACTOR)
+
+
+async def first_admin_key(keys: KeyRing) -> ApiKey:
+    """Return the admin key that the first start made."""
+    own = [key for key in keys.of_account(HOUSE) if key.created_by == ACTOR and key.expires_at is None]
+    for key in sorted(own, key=lambda key: key.created_at):
+        if key.scopes >= ADMIN_SCOPES:
+            return ApiKey(key.key, key.secret)
+    wanted = NewApiKey(scopes=sorted(ADMIN_SCOPES), ip_allow=[], reason="first start")
+    made = await keys.create(HOUSE, wanted, created_by=ACTOR)
+    return ApiKey(made.key, made.secret)
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that has the port but does not listen yet. Raises StartError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as e:
+        why = "is in use" if e.errno == errno.EADDRINUSE else f"can't be used: {e.strerror}"
+        raise StartError(f"port {port} on {host} {why}") from e
+    return bound
+
+
+def address_of(host: str, port: int) -> str:
+    """Return where to reach a service that listens on `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def check_ready_file(path: Path | None) -> None:
+    """Remove the one of a run that was killed: nobody must take it for ours. Raises StartError without a folder."""
+    if path is not None:
+        if not path.parent.is_dir():
+            raise StartError(f"there is no folder for the ready file {path}")
+        path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def page_served(
+    app: web.Application, listening: socket.socket, settings: Settings, admin_key: ApiKey
+) -> AsyncIterator[Running]:
+    """Answer requests as long as the context lasts; who waits for the ready file finds it once that is so."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        gc.collect()
+        gc.freeze()  # what lives now lives until the end: the collector need not walk it again and again
+        running = Running(address_of(settings.host, listening.getsockname()[1]), admin_key)
+        log.info("listening url=%s pid=%d", running.url, os.getpid())
+        with announced(settings.ready_file, running):
+            yield running
+    finally:
+        await runner.cleanup()
+
+
+@contextmanager
+def announced(path: Path | None, running: Running) -> Iterator[None]:
+    """Hold the ready file while the service runs. It is never seen half written, nor by other users."""
+    if path is None:
+        yield
+        return
+    key = {"key": running.admin_key.key, "secret": running.admin_key.secret}
+    content = {"url": running.url, "ws_url": running.ws_url, "pid": os.getpid(), "admin_key": key}
+    write_private(path, json.dumps(content) + "\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only we may read, at once or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
