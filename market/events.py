@@ -160,6 +160,7 @@ class QuoteState(NamedTuple):
     version: int
     priority: int
     created_at: Nanos
+    expire_at: Nanos | None  # at the end of the life that the loan's rulebook gives it
     quote: QuoteOf
 
 

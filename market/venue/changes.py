@@ -247,5 +247,6 @@ def quote_state(order: Order, currency: Currency, reason: CancelReason | None = 
         order.version,
         order.priority,
         order.created_at,
+        order.expire_at,
         order.quote,
     )

@@ -67,6 +67,8 @@ def drop_quotes(state: State) -> None:
             else:
                 account.claims[order.loan_id].held -= order.hold
             del state.orders[order.order_id]
+            if order.expire_at is not None:
+                state.expiries.discard((order.expire_at, order.order_id))
         account.quotes.clear()
         for guard in account.guards.values():
             guard.fills.clear()
@@ -162,6 +164,7 @@ class _MassQuote:
             raise RuleViolation("too many quotes", rule="max_quotes")
         admission.check_eligibility(account, side)
         order = self._moved(former, price, quantity) if former else self._new_order(loan, side, price, quantity)
+        order.expire_at = admission.expiry(loan, None, self.changes.at, rests=True)
         hold = check_cover(state, loan, account, order, quantity=quantity)
         if not crosses:
             rest(state, loan, account, order, hold, self.changes)

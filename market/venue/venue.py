@@ -340,6 +340,7 @@ def _quote(state: QuoteState, owner: str) -> Order:
         priority=state.priority,
         session=state.quote.session,
         created_at=state.created_at,
+        expire_at=state.expire_at,
         quote=state.quote,
     )
     order.leaves, order.filled, order.shown = state.leaves, state.filled, state.leaves

@@ -7,9 +7,11 @@ import pytest
 
 from market import errors
 from market.commands import (
+    AssignRulebook,
     CancelAll,
     CancelQuotes,
     CountAck,
+    ExpireOrders,
     FreezeAccount,
     HaltLoan,
     Mode,
@@ -23,12 +25,13 @@ from market.commands import (
 )
 from market.errors import MarketError
 from market.events import CashChanged, Event, Executed, OpenOrder, QuotesChanged, QuoteState, Traded
-from market.ids import FIRST_QUOTE_ID, AccountId, Currency, LoanId, Minor
+from market.ids import FIRST_QUOTE_ID, AccountId, Currency, LoanId, Minor, Nanos
 from market.orderbook.order import CancelReason, ExecType, OrderStatus, SelfTradePrevention, Side
 from market.venue.venue import Applied, Venue
 from tests.builders import LOAN, Market, buy, cancel, mass_quote, quote, sell, service, servicing
 
 MM = AccountId("MM")
+HOUR = 3_600 * 10**9  # in nanoseconds
 
 
 @pytest.fixture
@@ -324,6 +327,27 @@ class TestEnding:
         applied = market.do(service(servicing("default", date(2024, 2, 15))))
         assert {(s.loan_id, s.cancel_reason) for s in told(applied)} == {(LOAN, CancelReason.LOAN_DEFAULTED)}
         assert standing(market) == [("L2", "buy", 9_700, 10_00)]
+
+    def test_a_quote_lives_as_long_as_the_rulebook_lets_orders_live_and_moving_it_begins_anew(
+        self, market: Market
+    ) -> None:
+        market.do(AssignRulebook(loan_id=LoanId("L2"), rulebook="cn-strict"))
+        wanted = quote((9_700, 200_00), None, "L2")
+        market.do(mass_quote(MM, wanted))
+        market.at = Nanos(market.at + 71 * HOUR)
+        market.do(ExpireOrders())
+        market.do(mass_quote(MM, wanted, quote((9_700, 10_00), (9_900, 10_00))))
+        market.at = Nanos(market.at + 2 * HOUR)
+        applied = market.do(ExpireOrders())
+        assert [(s.loan_id, s.cancel_reason) for s in told(applied)] == [("L2", CancelReason.EXPIRED)]
+        market.do(mass_quote(MM, wanted))
+        market.at = Nanos(market.at + 71 * HOUR)
+        market.do(mass_quote(MM, quote((9_710, 200_00), None, "L2")))
+        market.at = Nanos(market.at + 2 * HOUR)
+        market.do(ExpireOrders())
+        assert ("L2", "buy", 9_710, 200_00) in standing(market)
+        market.venue.drop_quotes()
+        assert market.venue.next_expiry() is None
 
     def test_another_connection_that_quotes_the_same_takes_it_over(self, market: Market) -> None:
         market.do(mass_quote(MM, quote((9_650, 10_00), None), quote_set="r", connection="c-3"))
