@@ -13,8 +13,20 @@ from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
 from market.events import LogEntry, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, Seq
-from market.orderbook.order import Side, TimeInForce
-from tests.builders import Market, amend, buy, cancel, deposit, open_account, sell, service, servicing
+from market.orderbook.order import CancelReason, OrderStatus, Side, TimeInForce
+from tests.builders import (
+    Market,
+    amend,
+    buy,
+    cancel,
+    deposit,
+    mass_quote,
+    open_account,
+    quote,
+    sell,
+    service,
+    servicing,
+)
 
 SECOND = 1_000_000_000
 
@@ -57,6 +69,7 @@ def picture(views: Views) -> dict[str, Any]:
                 account.cash,
                 account.claims,
                 {order_id: replace(order, cancel_reason=None) for order_id, order in account.open_orders.items()},
+                {order_id: state._replace(hold=0) for order_id, state in account.quotes.items()},  # shown to nobody
             )
             for account_id, account in views.accounts.items()
         },
@@ -67,7 +80,10 @@ def random_command(rng: random.Random, orders: list[int]) -> Command:
     account = rng.choice(["A", "B", "ORIG"])
     loan_id = rng.choice(["L1", "L2"])
     price, quantity = rng.randint(9_700, 9_720), rng.randint(1, 40) * 100
-    match rng.randint(0, 9):
+    match rng.randint(0, 10):
+        case 10:
+            sides = [(price - rng.randint(1, 9), quantity), (price + rng.randint(0, 9), quantity)]
+            return mass_quote(account, quote(*(rng.choice([side, side, None]) for side in sides), loan_id))
         case 0 | 1 | 2:
             return buy(account, price, quantity, loan_id=loan_id, time_in_force=rng.choice(list(TimeInForce)[:2]))
         case 3 | 4 | 5:
@@ -258,3 +274,22 @@ def test_the_conservative_yield_follows_arrears_and_is_found_once(monkeypatch: p
     event = servicing("default", date(2024, 3, 10))
     committed.do(service(event))
     assert loan.ytm_conservative_at(price) is None
+
+
+def test_after_a_rebuild_an_account_knows_which_quotes_it_lost() -> None:
+    committed = Committed()
+    committed.do(mass_quote("ORIG", quote(None, (9_900, 10_00))))
+    [stood] = committed.views.account(AccountId("ORIG")).quotes.values()
+    venue = committed.market.venue
+    committed.views.on_snapshot(1, venue.seq, venue.snapshot())
+    account = committed.views.account(AccountId("ORIG"))
+    assert (list(account.quotes.values()), account.lost_quotes) == ([stood], []), "the same state told again"
+    venue.drop_quotes()
+    committed.views.on_snapshot(2, venue.seq, venue.snapshot())
+    account = committed.views.account(AccountId("ORIG"))
+    assert account.quotes == {}
+    assert [(lost.order_id, lost.status, lost.cancel_reason) for lost in account.lost_quotes] == [
+        (stood.order_id, OrderStatus.CANCELED, CancelReason.RESTART)
+    ]
+    committed.views.on_snapshot(3, venue.seq, venue.snapshot())
+    assert committed.views.account(AccountId("ORIG")).lost_quotes == []
