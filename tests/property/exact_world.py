@@ -24,6 +24,7 @@ from market.events import Event, Executed, Traded
 from market.ids import AccountId, Currency, Face, LoanId, Minor, OrderId
 from market.orderbook.order import ExecType, Order, OrderType, SelfTradePrevention, Side, TimeInForce
 from market.venue.state import Loan
+from market.venue.venue import Venue
 from tests.builders import Market, buy, cancel, open_account, sell, service
 from tests.builders import terms as loan_terms
 from tests.property.plain_loan import LIVE, Money, PlainLoan, Refused, Row
@@ -439,6 +440,9 @@ def run(seed: int, events: int = EVENTS) -> Counter[str]:
             world.step()
         except Exception as e:
             raise AssertionError(f"seed {seed}, event {world.seen['events']}: {e}") from e
+    venue = world.venue
+    restored = Venue.restore(venue.seq, venue.snapshot(), last_trade_id=venue.state.last_trade_id)
+    same(restored.state_hash(), venue.state_hash(), f"seed {seed}: the state after a rebuild")
     return world.seen
 
 
