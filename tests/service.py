@@ -57,12 +57,12 @@ def debt_market(*arguments: str, **changed: str) -> subprocess.CompletedProcess[
 
 
 @contextmanager
-def running_service(folder: Path, *arguments: str) -> Iterator[Service]:
+def running_service(folder: Path, *arguments: str, port: int = 0) -> Iterator[Service]:
     """Start the service with its data in `folder` and wait until it is ready; what is left at the end is killed."""
     ready_file, log = folder / "ready.json", folder / "serve.log"
     folder.mkdir(parents=True, exist_ok=True)
     ready_file.unlink(missing_ok=True)  # of a service that was killed
-    flags = ["--embedded", "--data-dir", str(folder / "data"), "--port", "0", "--ready-file", str(ready_file)]
+    flags = ["--embedded", "--data-dir", str(folder / "data"), "--port", str(port), "--ready-file", str(ready_file)]
     with log.open("ab") as output:
         process = subprocess.Popen([*COMMAND, "serve", *flags, *arguments], stderr=output, env=environment())
     try:

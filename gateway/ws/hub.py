@@ -272,9 +272,9 @@ class Hub:
             feed.changed(loans)
 
     def _market_changed(self) -> None:
+        self.tell_status()  # of which the mode and the business date are parts
         if self.views.mode is not self._mode:
             self._mode = self.views.mode
-            self.tell_status()
         else:  # the business date moved, and accrued interest with it
             for feed in self._feeds.values():
                 if isinstance(feed, TickerFeed):

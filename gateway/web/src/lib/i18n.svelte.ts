@@ -66,7 +66,7 @@ export function whole(value: number): string {
 
 /** A quantity: cents only where there are some. */
 export function quantity(text: string | null | undefined): string {
-  return text?.endsWith(".00") ? number(text, 0) : number(text);
+  return text && /^-?\d+(\.0*)?$/.test(text) ? number(text, 0) : number(text);
 }
 
 export function money(text: string | null | undefined, currency: string): string {

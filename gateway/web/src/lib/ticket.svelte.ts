@@ -143,7 +143,7 @@ export class Ticket {
       const total = units(quote?.total) ?? 0n;
       if (!quote || total === 0n) return quote;
       const filled = face - (units(quote.unfilled_qty) ?? 0n);
-      if (total <= cash && (tries > 0 || face === least)) {
+      if (total <= cash && tries > 0) {
         this.face = quote.qty;
         return quote;
       }

@@ -1,0 +1,63 @@
+"""Everybody can use the page: axe finds nothing serious anywhere, in either language, light or dark, wide or narrow."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Site
+
+SERIOUS = {"serious", "critical"}
+PHONE = {"viewport": {"width": 360, "height": 740}}
+
+
+async def check(page: Page) -> None:
+    results = await Axe().run(page)
+    found = [each for each in results.response["violations"] if each["impact"] in SERIOUS]
+    told = [(each["id"], [node["html"][:160] for node in each["nodes"][:3]]) for each in found]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param({"locale": "zh-CN", **PHONE}, id="Chinese on a phone"),
+    ],
+)
+async def test_public_pages(site: Site, options: dict[str, Any]) -> None:
+    page = await site.open(**options)
+    await page.get_by_role("grid").wait_for()
+    await check(page)
+    await page.goto(site.url + "/loans/L1")
+    await page.locator("#ticket").wait_for()
+    await page.wait_for_timeout(500)
+    await check(page)
+    await page.goto(site.url + "/account")
+    await page.locator("form").wait_for()
+    await check(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_private_pages(site: Site, scheme: str) -> None:
+    await site.add_login("boss", "HOUSE", "read", "trade", "admin")
+    page = await site.signed_in("boss", "/operator", color_scheme=scheme)
+    await expect(page.get_by_text("Everything adds up")).to_be_visible()
+    await check(page)
+    await page.goto(site.url + "/account")
+    await page.get_by_role("button", name="Make a key").click()
+    await page.get_by_test_id("new-secret").wait_for()
+    await check(page)
+    ada = await site.signed_up("ada", "/loans/L1", color_scheme=scheme)
+    await ada.get_by_label("Original face").fill("100")
+    await ada.get_by_role("button", name="Review the order").click()
+    await check(ada)
+    await ada.get_by_role("button", name="Buy now").click()
+    await ada.get_by_role("heading", name="Done").wait_for()
+    await check(ada)
+    await ada.goto(site.url + "/portfolio")
+    await ada.get_by_role("button", name="Sell all").click()
+    await ada.get_by_test_id("many-total").wait_for()
+    await check(ada)

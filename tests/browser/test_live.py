@@ -1,0 +1,94 @@
+"""What happens meanwhile: halts, servicing, a lost connection, a restarted service."""
+
+import csv
+import io
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import Site
+from tests.service import running_service
+
+HEADER = ["event_id", "loan_id", "type", "value_date", "amount"]
+
+
+async def test_an_operator_halts_a_loan_and_everybody_sees_it_at_once(site: Site) -> None:
+    await site.add_login("boss", "HOUSE", "read", "admin")
+    ada = await site.signed_up("ada", "/loans/L1")
+    await expect(ada.get_by_role("button", name="Review the order")).to_be_enabled()
+    boss = await site.signed_in("boss", "/operator")
+    halt = boss.get_by_role("button", name="Halt", exact=False).filter(has_text="‖")
+    await boss.get_by_role("textbox", name="Loan", exact=True).first.fill("L1")
+    await expect(halt).to_be_disabled()  # no reason yet
+    await boss.get_by_label("Reason").fill("news about the borrower")
+    await halt.click()
+    await expect(boss.get_by_text("L1 is halted.")).to_be_visible()
+    await expect(ada.get_by_text("Trading in this loan is halted.").first).to_be_visible()
+    await expect(ada.get_by_text("news about the borrower").first).to_be_visible()
+    await expect(ada.get_by_role("button", name="Review the order")).to_be_disabled()
+    await boss.get_by_role("button", name="Resume").click()
+    await expect(ada.get_by_role("button", name="Review the order")).to_be_enabled()
+
+
+async def test_an_operator_sets_the_mode_rolls_the_day_books_servicing_and_audits(site: Site, tmp_path: Path) -> None:
+    await site.add_login("boss", "HOUSE", "read", "admin")
+    anyone = await site.open("/loans/L2")
+    boss = await site.signed_in("boss", "/operator")
+    await expect(boss.get_by_text("Everything adds up: 3 loans and all cash.")).to_be_visible()
+    await boss.get_by_label("Reason").fill("month end")
+    await boss.get_by_role("button", name="Cancel only").click()
+    await expect(anyone.get_by_text("The market takes cancellations only at the moment.")).to_be_visible()
+    await boss.get_by_role("button", name="Open", exact=True).click()
+    await expect(anyone.get_by_text("The market takes cancellations only at the moment.")).to_be_hidden()
+    await boss.get_by_label("Roll to").fill("2024-02-15")
+    await boss.get_by_role("button", name="Roll the day").click()
+    await expect(boss.get_by_text("The business date is 15 Feb 2024.")).to_be_visible()
+    await expect(anyone.get_by_title("Business date of the market")).to_have_text("15 Feb 2024")
+    file = tmp_path / "events.csv"
+    text = io.StringIO()
+    csv.writer(text).writerows([HEADER, ["e1", "L2", "payment", "2024-02-15", "888.49"]])
+    file.write_text(text.getvalue())
+    await boss.get_by_label("Servicing file").set_input_files(file)
+    await boss.get_by_role("button", name="Book 1 events").click()
+    await expect(boss.get_by_text("1 events booked, 0 were booked before.")).to_be_visible()
+    await expect(anyone.get_by_text("1 of 12 paid")).to_be_visible()
+    await expect(anyone.get_by_text("0.92115100")).to_be_visible()
+    file.write_text("event_id,loan\nx,y\n")
+    await boss.get_by_label("Servicing file").set_input_files(file)
+    await expect(boss.get_by_role("alert")).to_contain_text("there is no column loan")
+
+
+async def test_the_page_says_that_it_lost_the_market_and_comes_back_when_it_restarts(
+    chromium: Browser, page_files: Path, tmp_path: Path
+) -> None:
+    flags = ("--allow-signup", "--signup-cash", "USD:5000.00", "--business-date", "2024-01-15")
+    page = await (await chromium.new_context(locale="en-GB")).new_page()
+    page.set_default_timeout(60_000)
+    with running_service(tmp_path, *flags) as service:
+        port = urlsplit(service.url).port
+        await page.goto(service.url + "/account")
+        await page.get_by_role("button", name="Open an account").click()
+        await page.get_by_label("Login").fill("ada")
+        await page.get_by_label("Password").fill("correct horse battery")
+        await page.locator("form").get_by_role("button", name="Open an account").click()
+        await page.get_by_role("button", name="Sign out").wait_for()
+        await page.goto(service.url + "/portfolio")
+        await expect(page.get_by_test_id("cash-USD")).to_have_text("5,000.00")
+        await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+        service.stop()
+        await expect(page.get_by_role("alert")).to_contain_text("reconnecting by itself", timeout=30_000)
+    with running_service(tmp_path, *flags, port=port or 0):
+        await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible(timeout=60_000)
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await expect(page.get_by_test_id("cash-USD")).to_have_text("5,000.00")
+
+
+@pytest.mark.parametrize("path", ["/", "/loans/L1", "/portfolio", "/account", "/operator", "/nowhere"])
+async def test_every_place_opens_by_its_address(site: Site, path: str) -> None:
+    page = await site.open(path)
+    if path == "/nowhere":  # the service knows the app's places, and says so of others
+        await expect(page.get_by_text("not_found")).to_be_visible()
+    else:
+        await expect(page.get_by_role("link", name="Debt Market")).to_be_visible()

@@ -1,0 +1,153 @@
+"""A claim is bought, seen in the portfolio, offered again, amended, cancelled and sold; others see none of it."""
+
+import re
+
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import PASSWORD, Site
+
+
+async def buy_face(page: Page, face: str) -> None:
+    await page.get_by_label("Original face").fill(face)
+    await page.get_by_role("button", name="Review the order").click()
+    await page.get_by_role("button", name="Buy now").click()
+    await page.get_by_role("heading", name="Done").wait_for()
+
+
+async def test_part_of_a_claim_is_bought_and_the_quote_and_both_balances_move(site: Site) -> None:
+    await site.add_login("orig", "ORIG", "read", "trade")
+    seller = await site.signed_in("orig", "/portfolio")
+    await expect(seller.get_by_role("row", name="L1").first).to_contain_text("10,000 USD")
+    page = await site.signed_up("ada", "/loans/L1")
+    await expect(page.get_by_test_id("cash")).to_have_text("100,000.00 USD")
+    await expect(page.get_by_label("Price")).to_have_value("98.00")
+    await expect(page.get_by_label("Discount")).to_have_value("2.00")
+    await page.get_by_label("Original face").fill("250")
+    await expect(page.get_by_test_id("total")).to_have_text("245.00 USD")
+    await page.get_by_role("button", name="Review the order").click()
+    await expect(page.get_by_text("Buy 250 USD of L1 at 98.00")).to_be_visible()
+    await page.get_by_role("button", name="Buy now").click()
+    await expect(page.get_by_text("250 USD filled at 98.00 on average.")).to_be_visible()
+    await expect(page.locator(".figures")).to_contain_text("750")  # what is left at the ask
+    await page.get_by_role("button", name="Another order").click()
+    await expect(page.get_by_test_id("cash")).to_have_text("99,755.00 USD")
+    await expect(page.get_by_test_id("claims")).to_have_text("250")
+    await expect(seller.get_by_role("row", name="L1").first).to_contain_text("9,750 USD")
+    await expect(seller.get_by_test_id("cash-USD")).to_have_text("245.00")
+
+
+async def test_price_discount_and_yield_are_linked_and_cash_buys_what_it_can(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    await expect(page.get_by_label("Price")).to_have_value("98.00")
+    await page.get_by_label("Discount").fill("3.5")
+    await expect(page.get_by_label("Price")).to_have_value("96.50")
+    await expect(page.locator("#ticket").get_by_label("Yield")).not_to_have_value("")
+    await page.locator("#ticket").get_by_label("Yield").fill("20")
+    await expect(page.get_by_label("Price")).to_have_value(re.compile(r"^9[67]\.\d\d$"))
+    await expect(page.get_by_label("Discount")).to_have_value(re.compile(r"^[23]\.\d\d$"))
+    await page.get_by_label("Price").fill("98.00")
+    await page.get_by_role("button", name="by cash").click()
+    await page.get_by_label("Cash to spend").fill("500")
+    await expect(page.get_by_text("This buys 510.20 USD of original face.")).to_be_visible()
+    await expect(page.get_by_test_id("total")).to_have_text("500.00 USD")
+
+
+async def test_a_claim_is_offered_from_the_portfolio_amended_and_cancelled(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    await buy_face(page, "300")
+    await page.goto(site.url + "/portfolio")
+    await expect(page.get_by_test_id("cash-USD")).to_have_text("99,706.00")
+    await page.get_by_role("button", name="Sell L1").click()
+    many = page.get_by_role("region", name="Sell claims")
+    await many.get_by_label("At a discount").fill("1")
+    await expect(many.get_by_test_id("many-total")).to_have_text("297.00 USD")
+    await many.get_by_role("button", name="Offer 1 claims").click()
+    await expect(many.get_by_text("The order rests in the book: 300 USD")).to_be_visible()
+    await many.get_by_role("button", name="Close").last.click()
+    orders = page.get_by_role("region", name="Open orders")
+    await expect(orders.get_by_role("row", name="L1")).to_contain_text("99.00")
+    await orders.get_by_role("button", name="Amend").click()
+    await orders.get_by_label("Price").fill("98.50")
+    await orders.get_by_label("Face").fill("200")
+    await orders.get_by_role("button", name="Save").click()
+    await expect(orders.get_by_role("row", name="L1")).to_contain_text("98.50")
+    await expect(orders.get_by_role("row", name="L1")).to_contain_text("200 USD")
+    await orders.get_by_role("button", name="Amend").click()
+    await orders.get_by_label("Price").fill("500")
+    await orders.get_by_role("button", name="Save").click()
+    await expect(orders.get_by_role("alert")).to_contain_text("price_out_of_band")
+    await expect(orders.get_by_role("alert")).to_contain_text("too far from the market")
+    await orders.get_by_role("button", name="Back").click()
+    await orders.get_by_role("button", name="Cancel", exact=True).click()
+    await expect(orders.get_by_text("No open orders.")).to_be_visible()
+
+
+async def test_several_claims_are_offered_at_a_yield_and_the_statement_is_downloaded(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    await buy_face(page, "100")
+    await page.goto(site.url + "/loans/L2")
+    await buy_face(page, "100")
+    await page.goto(site.url + "/portfolio")
+    await page.get_by_role("button", name="Sell all").click()
+    many = page.get_by_role("region", name="Sell claims")
+    await many.get_by_role("button", name="At a yield").click()
+    await many.get_by_label("At a yield").fill("15")
+    await expect(many.get_by_role("button", name="Offer 2 claims")).to_be_enabled()
+    await many.get_by_role("button", name="Offer 2 claims").click()
+    await expect(many.get_by_text("The order rests in the book").first).to_be_visible()
+    async with page.expect_download() as waiting:
+        await page.get_by_role("button", name="Statement CSV").click()
+    file = await (await waiting.value).path()
+    text = file.read_text()
+    assert text.startswith("row_id,")
+    assert "deposit" in text
+    assert "principal" in text
+
+
+async def test_what_can_not_be_paid_is_refused_with_what_to_do(site: Site) -> None:
+    await site.add_login("orig", "ORIG", "read", "trade")
+    page = await site.signed_in("orig", "/loans/LATE")
+    await page.get_by_label("Price").fill("50")
+    await page.get_by_label("Original face").fill("100")
+    await expect(page.get_by_text("That is more cash than you have available.")).to_be_visible()
+    await page.get_by_role("button", name="Review the order").click()
+    await page.get_by_role("button", name="Buy now").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Not enough cash")
+    await expect(page.get_by_role("alert")).to_contain_text("insufficient_funds")
+
+
+async def test_two_browsers_see_nothing_of_each_other(site: Site) -> None:
+    ada = await site.signed_up("ada", "/loans/L1")
+    await buy_face(ada, "100")
+    bob = await site.signed_up("bob", "/portfolio")
+    await expect(bob.get_by_test_id("cash-USD")).to_have_text("100,000.00")
+    await expect(bob.get_by_text("No claims yet.").first).to_be_visible()
+    await expect(bob.get_by_text("No fills yet.")).to_be_visible()
+    anyone = await site.open("/portfolio")
+    await expect(anyone.get_by_text("Sign in to see this")).to_be_visible()
+    wrong = await site.open("/account")
+    await wrong.get_by_label("Login").fill("ada")
+    await wrong.get_by_label("Password").fill(PASSWORD + "!")
+    await wrong.locator("form").get_by_role("button", name="Sign in").click()
+    await expect(wrong.get_by_role("alert")).to_contain_text("Login or password is wrong")
+    await ada.goto(site.url + "/account")
+    await ada.get_by_role("button", name="Sign out").click()
+    await ada.goto(site.url + "/portfolio")
+    await expect(ada.get_by_text("Sign in to see this")).to_be_visible()
+
+
+async def test_an_api_key_is_made_shown_once_and_revoked(site: Site) -> None:
+    page = await site.signed_up("ada", "/account")
+    await page.get_by_role("checkbox", name="trade").check()
+    await page.get_by_role("textbox", name="What it is for").fill("my bot")
+    await page.get_by_role("button", name="Make a key").click()
+    secret = await page.get_by_test_id("new-secret").text_content()
+    key = await page.get_by_test_id("new-key").text_content()
+    assert secret
+    assert key
+    await expect(page.get_by_role("row", name="my bot")).to_contain_text(key)
+    await page.reload()
+    await expect(page.get_by_role("row", name="my bot")).to_contain_text(key)
+    assert secret not in await page.content()
+    await page.get_by_role("button", name="Revoke").click()
+    await expect(page.get_by_text("No keys yet.")).to_be_visible()
