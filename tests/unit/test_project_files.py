@@ -44,3 +44,18 @@ def test_the_run_lock_is_part_of_the_test_lock() -> None:
     """So that one environment serves both."""
     run, test = ((ROOT / name).read_text().splitlines() for name in ("requirements.lock", "requirements-dev.lock"))
     assert {line for line in run if "==" in line} <= {line for line in test if "==" in line}
+
+
+def test_both_readmes_have_the_same_settings_and_examples() -> None:
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
+
+    def settings(text: str) -> list[list[str]]:
+        table = text.split("<!-- settings -->")[1].split("<!-- /settings -->", maxsplit=1)[0]
+        return [row.split("|")[1:4] for row in table.strip().splitlines()[2:]]
+
+    assert settings(english) == settings(chinese)
+    examples = re.compile(r"```.*?```", re.DOTALL)
+    assert examples.findall(english) == examples.findall(chinese)
+    pictures = re.compile(r"docs/images/[a-z]+\.png")
+    assert pictures.findall(english) == pictures.findall(chinese)
+    assert all((ROOT / name).exists() for name in pictures.findall(english))
