@@ -1,10 +1,10 @@
 """The long runs behind what the product promises, with counts as arguments.
 
 usage: python -m tests.soak [--operations 1000000] [--events 1000000] [--commands 100000]
-                            [--kills 100] [--awaits 60] [--cuts 200]
+                            [--kills 100] [--awaits 60] [--cuts 200] [--reconnects 1000]
 
 The book against its plain reference, all money against exact fractions, the whole venue under random commands, and an
-engine that is killed and cut off.
+engine that is killed and cut off, and a client that is killed and comes back.
 The first difference ends it with a message that names seed and step. A count of 0 leaves a run out. The test suite runs
 a short version of each.
 """
@@ -12,6 +12,7 @@ a short version of each.
 import argparse
 import asyncio
 
+from tests.e2e import reconnects
 from tests.integration.faults import campaign
 from tests.property import book_vs_reference, exact_world
 from tests.property.test_venue_random_world import COMMANDS, run_world
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
     parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
     parser.add_argument("--cuts", type=int, default=200, help="links cut after the n-th message")
+    parser.add_argument("--reconnects", type=int, default=1_000, help="kills of a client amid its messages")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.operations:
@@ -39,6 +41,8 @@ def main() -> None:
         print(f"venue: {worlds} worlds of {COMMANDS} commands, {counted}, every sum conserved after each")
     counts = {name: getattr(arguments, name) for name in ("kills", "awaits", "cuts", "seed")}
     asyncio.run(campaign.run_campaigns(**counts))
+    if arguments.reconnects:
+        reconnects.run_campaign(lives=arguments.reconnects, seed=arguments.seed)
 
 
 if __name__ == "__main__":
