@@ -297,11 +297,8 @@ class RulebookOut(BaseModel):
     max_open_orders: Count | None
 
 
-class Loan(BaseModel):
-    """accrued: what a buyer of the whole loan would pay today.  ytm_*: of buying at that price today.
-
-    ytm_conservative: of buying at the best ask.
-    """
+class LoanInfo(BaseModel):
+    """A loan's terms, its state, its history and the rules it trades by."""
 
     loan_id: str
     symbol: str
@@ -334,6 +331,14 @@ class Loan(BaseModel):
     next_due: NextDue | None
     history: LoanHistory
     rulebook: RulebookOut
+
+
+class Loan(LoanInfo):
+    """accrued: what a buyer of the whole loan would pay today.  ytm_*: of buying at that price today.
+
+    ytm_conservative: of buying at the best ask.
+    """
+
     accrued: Money
     bid: Money | None
     bid_qty: Money | None

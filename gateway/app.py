@@ -8,6 +8,7 @@ from importlib.metadata import version
 import asyncpg
 from aiohttp import web
 
+from gateway.asyncapi import asyncapi
 from gateway.auth import KeyRing
 from gateway.board import CommittedBoard
 from gateway.browser import Browsers
@@ -19,7 +20,7 @@ from gateway.openapi import openapi
 from gateway.page import add_page
 from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
-from gateway.rest.docs import OPENAPI
+from gateway.rest.docs import ASYNCAPI, OPENAPI
 from gateway.rest.routes import ROUTES
 from gateway.sessions import SignUps, WebSessions
 from gateway.throttle import Throttle
@@ -100,6 +101,7 @@ def build_gateway(
     )
     add_routes(app, api, ROUTES)
     app[OPENAPI] = _openapi()
+    app[ASYNCAPI] = _asyncapi()
     gate = Gate(
         engine=engine,
         views=views,
@@ -151,6 +153,11 @@ def _sign_ups(settings: Settings) -> SignUps:
     per_h = settings.signups_per_h
     throttle = Throttle("new accounts", burst=per_h, every_s=3_600 / per_h)
     return SignUps(allowed=settings.allow_signup, cash=settings.simulated_cash, throttle=throttle)
+
+
+@cache
+def _asyncapi() -> bytes:
+    return dump_json(asyncapi(version=version("debt-market")))
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

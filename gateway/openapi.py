@@ -174,7 +174,7 @@ def openapi(routes: Collection[Route], *, version: str) -> Json:
     }
 
 
-class _Schemas(GenerateJsonSchema):
+class PlainSchemas(GenerateJsonSchema):
     """Leaves out the titles that only repeat a field's name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
@@ -192,7 +192,7 @@ def _schemas(routes: Collection[Route]) -> tuple[dict[object, Json], Json]:
         (i, "validation", TypeAdapter[Any](each)) for i, each in enumerate(types)
     ]
     schemas, rest = TypeAdapter.json_schemas(
-        adapters, ref_template="#/components/schemas/{model}", schema_generator=_Schemas
+        adapters, ref_template="#/components/schemas/{model}", schema_generator=PlainSchemas
     )
     return {each: schemas[(i, "validation")] for i, each in enumerate(types)}, rest["$defs"]
 

@@ -3,6 +3,7 @@
 A key that is not declared fails as well, so the published contract is whole and not only true.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +15,7 @@ from gateway.answers import Problem
 from gateway.openapi import refusals
 from gateway.rest.api import Route
 from gateway.rest.routes import ROUTES
+from gateway.ws.contract import CHANNEL_DOCS
 
 NO_ROUTE = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
@@ -47,6 +49,16 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
         assert media in kinds, f"{method} {path} does not declare {media}"
     for name in route.doc.gives:
         assert name == "Link" or name in headers or status == 200, f"{method} {path} lacks {name}"
+
+
+def check_push(message: Mapping[str, Any]) -> None:
+    """The same of what a channel tells on the socket, with its decimals as text."""
+    doc = CHANNEL_DOCS[message["channel"]]
+    assert message.keys() - set(doc.more) == {"channel", "type", "data"}, f"{message['channel']}: {list(message)}"
+    assert message["type"] in ("snapshot", "update")
+    for row in message["data"]:
+        kinds = [kind for kind in doc.rows if ("removed" in kind.model_fields) == ("removed" in row)]
+        _adapter(kinds[0]).validate_json(json.dumps(row), strict=True, extra="forbid")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The contract for programs and for people: /openapi.json, and a page at /docs that shows it.
+"""The contract for programs and for people: /openapi.json, /asyncapi.json, and a page at /docs that shows the first.
 
 The page is three packaged files without a build step. It loads nothing from elsewhere and runs no script but its own,
 which its Content-Security-Policy also says.
@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.rest.api import Access, Call, Doc, Handler, Route
 
 OPENAPI = web.AppKey("openapi", bytes)
+ASYNCAPI = web.AppKey("asyncapi", bytes)
 ASSETS = files("gateway") / "docs_page"
 SAFE_HEADERS = {
     "Content-Security-Policy": (
@@ -25,6 +26,10 @@ SAFE_HEADERS = {
 
 async def get_openapi(call: Call) -> web.Response:
     return web.Response(body=call.request.app[OPENAPI], content_type="application/json", charset="utf-8")
+
+
+async def get_asyncapi(call: Call) -> web.Response:
+    return web.Response(body=call.request.app[ASYNCAPI], content_type="application/json", charset="utf-8")
 
 
 @cache
@@ -50,6 +55,13 @@ ROUTES = (
         Access.PUBLIC,
         get_openapi,
         doc=Doc(summary="This document", answers={200: dict[str, object]}),
+    ),
+    Route(
+        "GET",
+        "/asyncapi.json",
+        Access.PUBLIC,
+        get_asyncapi,
+        doc=Doc(summary="The socket's contract, as AsyncAPI 3", answers={200: dict[str, object]}),
     ),
     _asset_route("/docs", "index.html", "text/html", "The contract as a page"),
     _asset_route("/docs/docs.js", "docs.js", "text/javascript", "The page's script"),

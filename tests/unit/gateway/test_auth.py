@@ -96,6 +96,7 @@ PUBLIC = [
     "/docs/docs.js",
     "/healthz",
     "/openapi.json",
+    "/asyncapi.json",
     "/readyz",
     "/v1/audit",
     "/v1/currencies",
