@@ -82,6 +82,8 @@ def build_gateway(
     engine.listen(boards)
     engine.listen(hub)
     rates = Rates(_rate_limits(settings))
+    per_s = settings.rate_public_per_s
+    strangers = Throttle("requests without a login", burst=per_s * settings.rate_burst_s, every_s=1 / per_s)
     sessions = WebSessions(pool, live=keys.live, clock=clock, life_s=settings.web_session_h * 3_600)
     browsers = Browsers(secure=settings.is_secure, origins=settings.origins)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -98,6 +100,7 @@ def build_gateway(
         clock=clock,
         metrics=metrics,
         rates=rates,
+        strangers=strangers,
     )
     add_routes(app, api, ROUTES)
     app[OPENAPI] = _openapi()
@@ -115,6 +118,7 @@ def build_gateway(
         clock=clock,
         limits=limits or _socket_limits(settings),
         rates=rates,
+        strangers=strangers,
     )
     add_websocket(app, gate, echo=settings.ws_echo)
     add_facade(app, api, gate, FACADE)

@@ -1,8 +1,8 @@
 """Who is asking, and may he: API keys, request signatures, socket logins, tokens, scopes.
 
 Keys live in the database and, all of them, in memory; a change is durable before it is known here. A request's
-signature is good once (replays.py), and what was signed before this process began is refused, so that a restart forgets
-nothing.
+signature is good once (replays.py), also through a restart: what was signed before this process began is refused, and
+what was used ahead of its time is in the database.
 """
 
 import base64
@@ -37,6 +37,7 @@ MILLISECOND_DIGITS = 13
 TIMESTAMP_DIGITS_MAX = 18
 TOKENS_MAX = 1_000  # alive at once, per account
 KEYS_MAX = 1_000  # alive at once, per account
+AHEAD = SECOND // 10  # a clock may be so far ahead without costing a commit: no process restarts in less
 SECRET_BYTES = 48  # a multiple of three: base64 without padding
 
 Network = IPv4Network | IPv6Network
@@ -184,6 +185,7 @@ class KeyRing:
         self.live = LiveCredentials(clock)
         self._began = Nanos(clock())
         self._replays = LocalReplays() if replays is None else replays
+        self._used_ahead: frozenset[str] = frozenset()  # before this process began
         self._tokens = Tokens()
 
     async def load(self) -> None:
@@ -191,6 +193,10 @@ class KeyRing:
         query = "SELECT * FROM market.api_key WHERE revoked_at IS NULL ORDER BY created_at, key"
         for record in await self._pool.fetch(query):
             self.live.add(_api_key(record))
+        oldest = moment_of(self._clock() - WINDOW)
+        await self._pool.execute("DELETE FROM market.ahead_signature WHERE signed_at < $1", oldest)
+        used = await self._pool.fetch("SELECT signature FROM market.ahead_signature")
+        self._used_ahead = frozenset(record["signature"] for record in used)
 
     async def refresh(self, key: str) -> None:
         """Read one key again: another gateway changed it."""
@@ -212,10 +218,10 @@ class KeyRing:
         """Return who signed a REST request. path: with its query, as sent."""
         api_key = self.of_key(headers.get("X-API-Key"), peer)
         timestamp, given = headers.get("X-API-Timestamp", ""), headers.get("X-API-Signature", "")
-        self._check_timestamp(timestamp)
+        signed_at = self._signed_at(timestamp)
         if not _equal(rest_signature(api_key.secret, timestamp=timestamp, method=method, path=path, body=body), given):
             raise AuthInvalidSignature("the signature does not match")
-        await self._replays.use(given, now=self._clock())
+        await self._use(given, signed_at)
         return Principal(api_key)
 
     def of_login(self, *, key: str, signature: str, connection_id: str, challenge: str, peer: str | None) -> Principal:
@@ -295,7 +301,7 @@ class KeyRing:
         return await self.create(own.account_id, wanted, created_by=own.actor)
 
     async def revoke(self, key: str) -> None:
-        """End a key for good. Sockets that logged in with it find out at their next request, or are soon closed."""
+        """End a key for good. Sockets that used it find out at their next request, or are closed within a second."""
         await self._pool.execute(
             "UPDATE market.api_key SET revoked_at = $2 WHERE key = $1 AND revoked_at IS NULL",
             key,
@@ -317,14 +323,29 @@ class KeyRing:
         check_address(api_key, peer)
         return api_key
 
-    def _check_timestamp(self, text: str) -> None:
-        """Raises AuthTimestamp unless it is inside the window. Microseconds, or milliseconds if it has 13 digits."""
+    async def _use(self, signature: str, signed_at: Nanos) -> None:
+        """Raises AuthInvalidSignature if it was used before, by this process or one before it."""
+        now = self._clock()
+        await self._replays.use(signature, now=now)
+        is_new = signature not in self._used_ahead
+        if is_new and signed_at > now + AHEAD:
+            insert = "INSERT INTO market.ahead_signature VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING signature"
+            is_new = await self._pool.fetchval(insert, signature, moment_of(signed_at)) is not None
+        if not is_new:
+            raise AuthInvalidSignature("this signature was used before")
+
+    def _signed_at(self, text: str) -> Nanos:
+        """Return what a timestamp says: microseconds, or milliseconds if it has 13 digits.
+
+        Raises AuthTimestamp for one that is outside the window.
+        """
         if not (text.isascii() and text.isdigit() and len(text) <= TIMESTAMP_DIGITS_MAX):
             raise AuthTimestamp("X-API-Timestamp must be microseconds since 1970")
         signed_at = Nanos(int(text) * (1_000_000 if len(text) == MILLISECOND_DIGITS else 1_000))
         now = self._clock()
         if abs(signed_at - now) > WINDOW or signed_at < self._began:
             raise AuthTimestamp("the timestamp is outside the window", skew_ms=(signed_at - now) // 1_000_000)
+        return signed_at
 
 
 class Tokens:

@@ -101,6 +101,7 @@ class Settings(DatabaseSettings):
     rate_amends_per_s: int = Field(default=2_000, ge=1, description="amends per account")
     rate_queries_per_s: int = Field(default=1_000, ge=1, description="questions per account")
     rate_subscriptions_per_s: int = Field(default=1_000, ge=1, description="private subscriptions per account")
+    rate_public_per_s: int = Field(default=2_000, ge=1, description="requests without a login from one address")
     rate_burst_s: int = Field(default=5, ge=1, description="an account may save up so many seconds of each rate")
 
     allow_signup: bool = Field(
@@ -140,6 +141,9 @@ class Settings(DatabaseSettings):
     pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")
     day_trades_max: int = Field(default=50_000, ge=0, description="trades read at start for the 24-hour statistics")
     query_timeout_s: float = Field(default=10.0, gt=0, description="the longest that a reading query may take, seconds")
+    http_idle_s: int = Field(
+        default=75, ge=1, description="a connection may take so long to ask, first or again, seconds"
+    )
     drain_timeout_s: float = Field(default=10.0, ge=0, description="commands under way at a stop may take, seconds")
     shutdown_timeout_s: float = Field(default=5.0, ge=0, description="requests under way at a stop may take, seconds")
 

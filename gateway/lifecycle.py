@@ -274,7 +274,9 @@ async def page_served(
     app: web.Application, listening: socket.socket, settings: Settings, admin_key: ApiKey
 ) -> AsyncIterator[Running]:
     """Answer requests as long as the context lasts; who waits for the ready file finds it once that is so."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_timeout_s)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=settings.http_idle_s, shutdown_timeout=settings.shutdown_timeout_s
+    )
     try:
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()

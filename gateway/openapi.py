@@ -35,6 +35,7 @@ from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
 from market.errors import (
     Busy,
+    DeadlineElapsed,
     InvalidArguments,
     MarketError,
     OutcomeUnknown,
@@ -257,7 +258,7 @@ def _responses(route: Route, schema_of: Mapping[object, Json]) -> Json:
             }
         responses[str(status)] = {
             "description": route.doc.summary if status < 400 else "not now",
-            "headers": _headers(("X-Request-Id", *route.doc.gives, *(RATE_HEADERS if route.is_rated else ()))),
+            "headers": _headers(("X-Request-Id", *route.doc.gives, *_rate_headers(route))),
             "content": content,
         }
     for refused, codes in refusals(route).items():
@@ -265,7 +266,7 @@ def _responses(route: Route, schema_of: Mapping[object, Json]) -> Json:
         told = "code " + ", ".join(f"`{code}`" for code in sorted(codes))
         response["description"] = "; ".join(filter(None, [response["description"], told]))
         waits = ("Retry-After",) if refused in ("429", "503") else ()
-        response["headers"] |= _headers(("X-Request-Id", *waits, *(RATE_HEADERS if route.is_rated else ())))
+        response["headers"] |= _headers(("X-Request-Id", *waits, *_rate_headers(route)))
         response["content"]["application/problem+json"] = {"schema": schema_of[Problem]}
     return dict(sorted(responses.items()))
 
@@ -284,6 +285,10 @@ def refusals(route: Route) -> dict[str, set[str]]:
     return codes
 
 
+def _rate_headers(route: Route) -> Collection[str]:
+    return RATE_HEADERS if route.is_rated and route.access is not Access.PUBLIC else ()
+
+
 def _implied(route: Route) -> Iterator[type[MarketError]]:
     """Yield what follows from the kind of a route."""
     yield from (InvalidArguments, UnknownField, PayloadTooLarge, Unavailable)
@@ -294,7 +299,7 @@ def _implied(route: Route) -> Iterator[type[MarketError]]:
     if route.is_rated:
         yield RateLimited
     if route.method in BODY_METHODS:
-        yield UnsupportedMediaType
+        yield from (UnsupportedMediaType, DeadlineElapsed)
     if route.method != "GET":
         yield from (Busy, OutcomeUnknown)
     for name in re.findall(r"{(\w+)}", route.path):

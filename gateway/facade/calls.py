@@ -109,6 +109,8 @@ async def _result(request: web.Request, api: Api, gate: Gate, routes: Mapping[st
         raise UnknownMethod("there is no such call")
     if request.method != "POST" and (route.scope is not None or request.method != "GET"):
         raise UnknownMethod("private calls are POST, public ones GET or POST")
+    if route.scope is None:
+        api.strangers.take(request.remote or "")
     data = await request.read()
     pairs, lists = _read(request, data, route.lists)
     holder: Principal | None = None

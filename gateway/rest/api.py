@@ -37,6 +37,7 @@ from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests import Request, Scope
 from gateway.sessions import SignUps, WebSessions
+from gateway.throttle import Throttle
 from gateway.views import AccountView, Views
 from gateway.wire import (
     PLAIN_DECIMAL,
@@ -49,7 +50,7 @@ from gateway.wire import (
     scaled,
 )
 from market.commands import AmendOrder, CancelAll, CancelOrder, Command, PlaceOrder
-from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
+from market.errors import DeadlineElapsed, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId, LoanId, Nanos
 from market.port import Answer, EnginePort
 
@@ -60,6 +61,8 @@ PAGE_DEFAULT, PAGE_MAX = 100, 500
 LARGEST_KEY = 2**62
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+BODY_S_MAX = 30.0
+MONITORING = frozenset({"/healthz", "/readyz"})
 NEVER_REFUSED = frozenset({"/v1/orders/cancel-all", "/v1/orders/unblock"})
 BUCKETS = {
     "GET": Bucket.QUERIES,
@@ -93,6 +96,7 @@ class Api:
     metrics: Metrics
     auditing: asyncio.Lock = field(default_factory=asyncio.Lock)
     rates: Rates = field(default_factory=Rates)
+    strangers: Throttle
 
 
 ORDER_COMMANDS = (PlaceOrder, AmendOrder, CancelOrder, CancelAll)  # whose outcomes are counted
@@ -284,7 +288,8 @@ class Route:
 
     @property
     def is_rated(self) -> bool:
-        return self.access in (Access.SIGNED, Access.READ, Access.TRADE)
+        """Whether it is limited: per account, a public one per address. Administration and monitoring are not."""
+        return self.access not in (Access.TRANSFER, Access.ADMIN) and self.path not in MONITORING
 
 
 def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -305,7 +310,9 @@ def add_routes(app: web.Application, api: Api, routes: Collection[Route]) -> Non
 
 def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        data = await request.read()
+        if route.access is Access.PUBLIC and route.is_rated:
+            api.strangers.take(request.remote or "")
+        data = await _read(request)
         holder = await _authenticated(api, route, request, data)
         body = _read_body(request, data, route.list_name)
         if holder is not None and (bucket := _bucket_of(route)) is not None:
@@ -316,9 +323,20 @@ def _served(api: Api, route: Route) -> Callable[[web.Request], Awaitable[web.Str
     return serve
 
 
+async def _read(request: web.Request) -> bytes:
+    """Return the body. Raises DeadlineElapsed for one that does not come."""
+    if not request.can_read_body:
+        return b""
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            return await request.read()
+    except TimeoutError as e:
+        raise DeadlineElapsed(f"the body did not come within {BODY_S_MAX:.0f} s") from e
+
+
 def _bucket_of(route: Route) -> Bucket | None:
     """Administration and transfers are not limited."""
-    if not route.is_rated:
+    if not route.is_rated or route.access is Access.PUBLIC:
         return None
     if route.path in NEVER_REFUSED:
         return Bucket.CANCELS

@@ -22,6 +22,7 @@ from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests import Scope
 from gateway.sessions import WebSessions
+from gateway.throttle import Throttle
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
@@ -77,6 +78,7 @@ class Gate:
     attachments: Attachments = field(default_factory=Attachments)
     dead_man: DeadMan = field(default_factory=DeadMan)
     rates: Rates = field(default_factory=Rates)
+    strangers: Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +314,8 @@ class Session:
         request: Request | None = None
         try:
             request = request_of(body, time_in)
+            if self.login is None and not self.vouchers:
+                self.gate.strangers.take(self.peer or "")
             await self._method(request.method)(self, request)
         except MarketError as error:
             self._refuse_envelope(body, time_in, error, request)

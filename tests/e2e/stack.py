@@ -41,6 +41,7 @@ class Stack:
     dsn: str
     url: str
     rates: Rates
+    app: web.Application
 
     @property
     def ws_url(self) -> str:
@@ -79,12 +80,13 @@ async def running_stack(
     dsn: str, *, limits: SocketLimits | None = None, loans: int = 2, settings: Settings | None = None
 ) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
-    metrics = Metrics()
+    metrics, settings = Metrics(), settings or Settings(ws_echo=True)
     engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=time.time_ns, metrics=metrics)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
     keys = KeyRing(pool, clock=time.time_ns)
+    await keys.load()
     gateway = build_gateway(
-        settings=settings or Settings(ws_echo=True),
+        settings=settings,
         engine=engine,
         pool=pool,
         keys=keys,
@@ -94,7 +96,7 @@ async def running_stack(
     )
     running = asyncio.create_task(engine.run())
     await engine.online()
-    runner = web.AppRunner(gateway.app, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(gateway.app, access_log=None, keepalive_timeout=settings.http_idle_s, shutdown_timeout=2.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -109,6 +111,7 @@ async def running_stack(
         dsn=dsn,
         url=f"http://127.0.0.1:{port}",
         rates=gateway.rates,
+        app=gateway.app,
     )
     try:
         await stack.do(OpenMarket(business_date=DAY), open_account("HOUSE", AccountKind.HOUSE))
