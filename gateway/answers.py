@@ -5,7 +5,7 @@ the model that its route declares, so the two can't drift apart. Keys may be add
 it does not know.
 """
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -94,6 +94,7 @@ class Refusal(BaseModel):
     retryable: bool
     have: Money | None = None
     need: Money | None = None
+    bound: Money | None = None
     rule: str | None = None
     mode: Mode | None = None
     version: int | None = None
@@ -269,7 +270,7 @@ class FeesOut(BaseModel):
 class RulebookLimits(BaseModel):
     per_loan: Money | None
     per_borrower: Money | None
-    per_grade_pct: Any
+    per_grade_pct: Money | None
 
 
 class RulebookOut(BaseModel):

@@ -151,7 +151,7 @@ ANSWERS: dict[type[MarketError], ErrorAnswer] = {
     ),
 }
 
-AMOUNTS = frozenset({"have", "need"})  # details in minor units; every other number is shown as it is
+AMOUNTS = frozenset({"have", "need", "bound"})  # details in minor units; every other number is shown as it is
 TEXT_DEFAULTS = {"mode": "cancel_only", "prefix": "EOrder"}  # RateLimited(prefix="EAPI") is for all but orders
 HIDDEN = frozenset({"prefix"})
 RETRY_AFTER_S = "1"  # Retry-After of what names no time itself

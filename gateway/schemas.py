@@ -249,7 +249,7 @@ def _due_amounts(due: Instalment) -> Row:
 
 
 def rulebook_object(rules: Rulebook, *, transferable: bool) -> Row:
-    """Return the rules in the contract's words. What no rulebook limits yet is shown as unlimited."""
+    """Return the rules in the contract's words. transferable: as the loan's own terms say."""
     return {
         "name": rules.name,
         "tick": minor_text(rules.tick),
@@ -263,15 +263,19 @@ def rulebook_object(rules: Rulebook, *, transferable: bool) -> Row:
         "max_discount_pct": minor_or_none(rules.max_discount_bp),
         "yield_floor": None if rules.yield_floor_ppm is None else rate_text(rules.yield_floor_ppm),
         "grace_days": rules.grace_days,
-        "min_holding_days": 0,
+        "min_holding_days": rules.min_holding_days,
         "blackout_days": rules.blackout_days,
-        "max_transfers": None,
+        "max_transfers": rules.max_transfers,
         "order_life_hours": rules.order_life_hours,
         "tradable_statuses": sorted(rules.tradable_statuses),
-        "transferable": transferable,
+        "transferable": transferable and rules.transferable,
         "fees": {"buyer": fee_object(rules.buyer_fee), "seller": fee_object(rules.seller_fee)},
-        "limits": {"per_loan": None, "per_borrower": None, "per_grade_pct": None},
-        "suitability": None,
+        "limits": {
+            "per_loan": minor_or_none(rules.limits.per_loan),
+            "per_borrower": minor_or_none(rules.limits.per_borrower),
+            "per_grade_pct": minor_or_none(rules.limits.per_grade_bp),
+        },
+        "suitability": dict(rules.suitability) or None,
         "max_open_orders": rules.max_open_orders,
     }
 

@@ -24,6 +24,7 @@ from market.orderbook.order import (
     TimeInForce,
 )
 from market.settlement.journal import JournalEntry
+from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 
 
@@ -245,7 +246,10 @@ class CashChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimChanged:
-    """cost: clean amount paid for what is held (average cost).  realised: result of what was sold. Minor units."""
+    """cost: clean amount paid for what is held (average cost).  realised: result of what was sold. Minor units.
+
+    lots: of what acquisitions `total` is made, by date and transfers.
+    """
 
     account_id: AccountId
     loan_id: LoanId
@@ -253,6 +257,7 @@ class ClaimChanged:
     held: Face
     cost: Minor
     realised: int
+    lots: tuple[Lot, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,12 @@ def div_up(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
+def decimal_text(units: int) -> str:
+    """Return an amount, face, price or percent, counted in hundredths, in plain notation: 98_750 is "987.50"."""
+    sign = "-" if units < 0 else ""
+    return f"{sign}{abs(units) // 100}.{abs(units) % 100:02}"
+
+
 def split_by_largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     """Split `total` >= 0 in proportion to `weights` so that the parts add up to it exactly.
 

@@ -93,6 +93,20 @@ CHECKS = {
             FROM market.posting WHERE unit = 'face' GROUP BY 1, 2
         ) p USING (account_id, loan_id) WHERE coalesce(b.face, 0) <> coalesce(p.face, 0)
     """,
+    "positions_equal_lots": """
+        SELECT format('%s has %s of %s, its lots make %s',
+                      account_id, coalesce(p.face, 0), loan_id, coalesce(l.face, 0))
+        FROM (SELECT * FROM market.position WHERE account_id <> 'ISSUE') p FULL JOIN (
+            SELECT account_id, loan_id, (SELECT sum(face) FROM unnest(faces) face) AS face FROM market.lots
+        ) l USING (account_id, loan_id) WHERE coalesce(p.face, 0) <> coalesce(l.face, 0)
+    """,
+    "lots_in_order": """
+        SELECT DISTINCT format('%s in %s', account_id, loan_id) FROM (
+            SELECT account_id, loan_id, (on_date, times) <= lag((on_date, times)) OVER w AS is_wrong
+            FROM market.lots CROSS JOIN unnest(acquired, transfers) WITH ORDINALITY lot (on_date, times, n)
+            WINDOW w AS (PARTITION BY account_id, loan_id ORDER BY n)
+        ) pairs WHERE is_wrong
+    """,
     "cash_equals_custody": """
         SELECT format('%s: accounts have %s, the custodian %s, its movements make %s',
                       currency, accounts, -coalesce(custody, 0), moved)

@@ -48,6 +48,7 @@ from market.ids import Face, Minor, Seq, TradeId
 from market.orderbook.order import CancelReason, OrderStatus
 from market.settlement.codec import loads
 from market.settlement.journal import CUSTODY, ISSUE
+from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 from market.venue.venue import Venue
 
@@ -66,7 +67,10 @@ SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
 SERVICING = f"SELECT {SERVICING_COLUMNS} FROM market.servicing_event ORDER BY nr"
 SCHEDULES = "SELECT loan_id, schedule FROM market.loan_schedule"
 CASH = "SELECT account_id, currency, total FROM market.cash_balance WHERE account_id <> $1"
-CLAIMS = "SELECT account_id, loan_id, face AS total, cost, realised FROM market.position WHERE account_id <> $1"
+CLAIMS = """
+    SELECT account_id, loan_id, face, cost, realised, acquired, transfers, faces
+    FROM market.position LEFT JOIN market.lots USING (account_id, loan_id) WHERE account_id <> $1
+"""
 FIRST_ANSWERS = """
     SELECT order_id, account_id, client_order_id, accepted_digest, accepted_status, accepted_filled, accepted_reason
     FROM market.orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
@@ -124,6 +128,19 @@ def _account(row: asyncpg.Record) -> AccountChanged:
 def serviced(row: asyncpg.Record) -> Serviced:
     """Return the event of a row of SERVICING_COLUMNS."""
     return Serviced(**{**row, "type": ServicingType(row["type"]), "status": LoanStatus(row["status"])})
+
+
+def _claim(row: asyncpg.Record) -> ClaimChanged:
+    account_id, loan_id, face, cost, realised, acquired, transfers, faces = row
+    return ClaimChanged(
+        account_id=account_id,
+        loan_id=loan_id,
+        total=face,
+        held=Face(0),
+        cost=cost,
+        realised=realised,
+        lots=() if faces is None else tuple(map(Lot, acquired, transfers, faces)),
+    )
 
 
 def _schedule(row: asyncpg.Record) -> ScheduleChanged:
@@ -207,7 +224,7 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
         (SERVICING, (), serviced),
         (CUSTODY_MOVEMENTS, (), lambda row: CustodyMoved(**row)),
         (CASH, (CUSTODY,), lambda row: CashChanged(**row, held=Minor(0))),
-        (CLAIMS, (ISSUE,), lambda row: ClaimChanged(**row, held=Face(0))),
+        (CLAIMS, (ISSUE,), _claim),
         (FIRST_ANSWERS, (), _first_answer),
         (FENCED_IDS, (), lambda row: IdFenced(**row)),
         (MMP_GROUPS, (), lambda row: MmpChanged(**row)),

@@ -33,7 +33,9 @@ from market.events import (
 from market.ids import FIRST_QUOTE_ID
 from market.orderbook.order import FINAL_STATUSES
 from market.settlement.codec import dumps, values_of
+from market.settlement.journal import Unit
 from market.settlement.log import chain, encode
+from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 
 Row = tuple[Any, ...]
@@ -69,6 +71,7 @@ class Rows:
     claims: dict[tuple[str, str], Row] = field(default_factory=dict)
     servicing: list[Row] = field(default_factory=list)
     schedules: dict[str, Row] = field(default_factory=dict)
+    lots: dict[tuple[str, str], Row] = field(default_factory=dict)
     switches: dict[str, Row] = field(default_factory=dict)
     fenced: list[Row] = field(default_factory=list)
     mmp: dict[tuple[str, str], Row] = field(default_factory=dict)
@@ -80,6 +83,10 @@ class Rows:
     def protection(self) -> list[Row]:
         """Return the array argument of market.commit_mmp."""
         return list(self.mmp.values())
+
+    def holdings(self) -> tuple[list[Row], ...]:
+        """Return the array arguments of market.commit_lots: lots that moved, and claims that must be made of theirs."""
+        return list(self.lots.values()), list(self.claims.values())
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -124,6 +131,7 @@ def rows_of(entries: Sequence[LogEntry], *, epoch: int, head: bytes) -> Rows:
 def _add_events(rows: Rows, entry: LogEntry) -> None:
     seq, at = entry.seq, entry.at
     moved = any(type(event) is Posted for event in entry.events)  # else totals and costs are as they were
+    faces: set[tuple[str, str]] = set()  # (account, loan) of which face moved: else the lots are as they were
     for event in entry.events:
         match event:
             case Executed():
@@ -133,6 +141,8 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
             case ClaimChanged() if moved:
                 claim = (event.account_id, event.loan_id)
                 rows.claims[claim] = (*claim, event.total, event.cost, event.realised)
+                if claim in faces:
+                    rows.lots[claim] = (*claim, *_lot_columns(event.lots))
             case OrderAccepted():
                 answer = (event.digest, event.order_status, event.filled, event.cancel_reason)
                 rows.accepted[event.order_id] = answer
@@ -143,6 +153,7 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
                 rows.postings.extend(
                     (p.account_id, e.entry_id, i, p.unit, p.asset, p.leg, p.amount) for i, p in enumerate(e.postings)
                 )
+                faces.update((p.account_id, p.asset) for p in e.postings if p.unit is Unit.FACE)
             case Traded():
                 rows.trades.append((*_trade_values(event), seq, at))
             case CustodyMoved():
@@ -182,6 +193,11 @@ def _add_executed(rows: Rows, message: Executed, entry: LogEntry) -> None:
         state = (*values[:_YIELD_AT], order.status not in FINAL_STATUSES, entry.seq, entry.at)
         rows.orders[order.order_id] = state, values[_YIELD_AT:]
         rows.holds.pop(order.order_id, None)  # an earlier word
+
+
+def _lot_columns(lots: tuple[Lot, ...]) -> tuple[list[Any], ...]:
+    """Return faces, dates and transfers: each column is an array, so that a claim is one row."""
+    return [lot.face for lot in lots], [lot.acquired for lot in lots], [lot.transfers for lot in lots]
 
 
 def _account_row(a: AccountChanged, seq: int) -> Row:

@@ -45,11 +45,11 @@ from market.ids import Face
 from market.orderbook.book import OrderBook
 from market.orderbook.order import CancelReason, ExecType, OrderStatus, Side, TimeInForce
 from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, Unit
-from market.venue import trading
+from market.venue import lots, trading
 from market.venue.amounts import principal_of
 from market.venue.changes import Changes
 from market.venue.lifecycle import by_age, end, end_all
-from market.venue.review import reprice, review_all
+from market.venue.review import rejudge, reprice, review_all
 from market.venue.state import PAR, Account, Loan, State
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -201,7 +201,7 @@ def assign_rulebook(state: State, command: AssignRulebook, changes: Changes) -> 
         return Done(duplicate=True)
     loan.rulebook, loan.day = rules, None
     changes.loan(loan)
-    review_all(state, [*loan.book.orders(Side.BUY), *loan.book.orders(Side.SELL)], changes)
+    rejudge(state, [loan], changes)
     return Done()
 
 
@@ -296,6 +296,7 @@ def _issue(state: State, loan: Loan, face: Face, changes: Changes) -> None:
     claim = originator.claims[terms.loan_id]
     claim.total += face
     claim.cost += principal_of(loan, face, PAR)
+    lots.add(claim.lots, state.today, 0, face)
     loan.issued = Face(loan.issued + face)
     loan.holders.add(originator.account_id)
     changes.loan(loan)

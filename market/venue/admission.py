@@ -25,9 +25,11 @@ from market.errors import (
     YieldFloor,
 )
 from market.ids import Face, Nanos, PriceBp
-from market.money import div_up
-from market.orderbook.order import Side
+from market.money import decimal_text, div_up
+from market.orderbook.order import Order, Side
 from market.venue.amounts import principal_of
+from market.venue.investors import Exposure, check_suitability, is_limited
+from market.venue.lots import eligible_face, is_worn_out
 from market.venue.state import PAR, Account, Loan, State
 
 HOUR = 3_600 * 10**9  # in nanoseconds
@@ -50,8 +52,12 @@ def check_loan(loan: Loan) -> None:
         raise LoanClosed(f"loan {loan.terms.loan_id} is {loan.status}", loan_status=loan.status)
     if loan.halt_reason is not None:
         raise LoanHalted(f"trading is halted: {loan.halt_reason}", reason=loan.halt_reason)
-    if not loan.terms.transferable:
-        raise NotTransferable(f"claims on {loan.terms.loan_id} can't be assigned")
+    check_transferable(loan)
+
+
+def check_transferable(loan: Loan) -> None:
+    if not (loan.terms.transferable and loan.rulebook.transferable):
+        raise NotTransferable(f"claims on {loan.terms.loan_id} can't be assigned", rule="transferable")
 
 
 def check_mode(mode: Mode, *, post_only: bool) -> None:
@@ -114,23 +120,27 @@ def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
     """What the rulebook says of an order that comes in."""
     if in_blackout(loan, state.today):
         days = loan.rulebook.blackout_days
-        raise RuleViolation(f"no orders on a due date and {days} days before it", rule="blackout_days")
+        text = f"no orders on a due date and {days} days before it"
+        raise RuleViolation(text, rule="blackout_days")
     check_resting(loan, state, price)
 
 
 def check_resting(loan: Loan, state: State, price: PriceBp) -> None:
     """What the rulebook says of an order for as long as it lives."""
     rules = loan.rulebook
+    check_transferable(loan)
     if loan.status not in rules.tradable_statuses:
         raise RuleViolation(f"a {loan.status} loan does not trade under {rules.name}", rule="tradable_statuses")
     if price > PAR and not rules.premium_allowed:
-        raise RuleViolation("no premium is allowed", field="limit_price", rule="premium_allowed")
+        raise RuleViolation("no premium is allowed: at most 100.00", field="limit_price", rule="premium_allowed")
     if rules.max_discount_bp is not None and PAR - price > rules.max_discount_bp:
-        raise RuleViolation("the discount is too large", field="limit_price", rule="max_discount_pct")
+        lowest = decimal_text(PAR - rules.max_discount_bp)
+        text = f"the discount is too large: at least {lowest}"
+        raise RuleViolation(text, field="limit_price", rule="max_discount_pct")
     cap = loan.on(state.today).price_cap
     if cap is not None and price > cap:
-        highest = f"{max(cap, 0) / 100:.2f}"
-        raise YieldFloor(f"above {highest} a buyer would yield less than the floor", field="limit_price")
+        text = f"above {decimal_text(max(cap, 0))} a buyer would yield less than the floor"
+        raise YieldFloor(text, field="limit_price", rule="yield_floor")
 
 
 def in_blackout(loan: Loan, today: date) -> bool:
@@ -152,9 +162,39 @@ def expiry(loan: Loan, expire_at: Nanos | None, now: Nanos, *, rests: bool) -> N
 
 def check_open_orders(loan: Loan, account: Account) -> None:
     if len(account.orders) >= loan.rulebook.max_open_orders:
-        raise RuleViolation("too many open orders", rule="max_open_orders")
+        most = loan.rulebook.max_open_orders
+        raise RuleViolation(f"too many open orders: {most} at most", rule="max_open_orders")
 
 
-def check_eligibility(account: Account, side: Side) -> None:
+def check_lots(loan: Loan, account: Account, today: date, quantity: Face, *, held: int) -> None:
+    """A sale takes lots that were held long enough and not assigned too often. held: what other sells hold of them.
+
+    Where all that is there may be sold, it is for the check of holdings to say whether that is enough.
+    """
+    rules, claim = loan.rulebook, account.claims.get(loan.terms.loan_id)
+    if claim is None or (not rules.min_holding_days and rules.max_transfers is None):
+        return
+    eligible = eligible_face(claim.lots, rules, today)
+    if quantity <= eligible - held or eligible == claim.total:
+        return
+    worn_out = sum(lot.face for lot in claim.lots if is_worn_out(lot, rules))
+    rule, text = "min_holding_days", f"was held for {rules.min_holding_days} days"
+    if worn_out and claim.total - worn_out - held < quantity:
+        rule, text = "max_transfers", f"can be assigned again, after at most {rules.max_transfers} transfers"
+    have = eligible - held
+    raise RuleViolation(
+        f"only {decimal_text(have)} of the claim {text}", field="order_qty", rule=rule, have=have, need=quantity
+    )
+
+
+def check_limits(state: State, loan: Loan, account: Account, side: Side, quantity: Face, *, own: Order | None) -> None:
+    """What an investor may have, with his open buys but without `own`, the order that is to be replaced."""
+    if is_limited(loan, account, side):
+        others = (order for order in account.bids_and_offers if order is not own)
+        Exposure(state, account, loan.terms.currency, others).check(loan, quantity)
+
+
+def check_eligibility(loan: Loan, account: Account, side: Side) -> None:
     if account.kind is AccountKind.HOUSE and side is Side.BUY:
         raise NotEligible("a house account holds fees only and can never buy")
+    check_suitability(loan, account, side)

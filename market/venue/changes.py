@@ -181,6 +181,7 @@ def claim_changed(account: Account, loan_id: LoanId) -> ClaimChanged:
         held=Face(claim.held),
         cost=Minor(claim.cost),
         realised=claim.realised,
+        lots=tuple(claim.lots),
     )
 
 

@@ -8,11 +8,15 @@ from market.money import div_half_up
 from market.settlement.journal import HOUSE, Leg, Posting, Unit
 from market.venue.amounts import FillCost
 from market.venue.changes import Changes
+from market.venue.lots import add, take
 from market.venue.state import Account, Loan, State
 
 
 def deliver(loan: Loan, buyer: Account, seller: Account, quantity: Face, cost: FillCost, changes: Changes) -> None:
-    """The claim's leg. The seller's cost leaves at its average, half up, so that nothing of it is left behind at 0."""
+    """The claim's leg, out of the seller's eligible lots, oldest first: for the buyer they count one transfer more.
+
+    The seller's cost leaves at its average, half up, so that nothing of it is left behind at 0.
+    """
     loan_id = loan.terms.loan_id
     sold, bought = seller.claims[loan_id], buyer.claims[loan_id]
     cost_out = div_half_up(sold.cost * quantity, sold.total)
@@ -21,6 +25,9 @@ def deliver(loan: Loan, buyer: Account, seller: Account, quantity: Face, cost: F
     sold.realised += cost.principal - cost_out
     bought.total += quantity
     bought.cost += cost.principal
+    today = changes.state.today
+    for lot in take(sold.lots, quantity, loan.rulebook, today):
+        add(bought.lots, today, lot.transfers + 1, lot.face)
     loan.holders.add(buyer.account_id)
     changes.claim(seller, loan_id)
     changes.claim(buyer, loan_id)

@@ -19,7 +19,7 @@ from market.venue.changes import Changes
 from market.venue.lifecycle import end, end_all, forget, rest, set_hold
 from market.venue.matching import Matching
 from market.venue.state import Account, Loan, QuoteKey, State
-from market.venue.trading import check_cover
+from market.venue.trading import check_amount, check_cover
 
 SIDES_MAX = 20_000  # of one account
 FIELDS = {  # of an order, in a quote's words
@@ -162,7 +162,7 @@ class _MassQuote:
         admission.check_rulebook(loan, state, price)
         if len(account.quotes) >= SIDES_MAX:
             raise RuleViolation("too many quotes", rule="max_quotes")
-        admission.check_eligibility(account, side)
+        check_amount(state, loan, account, side, quantity)
         order = self._moved(former, price, quantity) if former else self._new_order(loan, side, price, quantity)
         order.expire_at = admission.expiry(loan, None, self.changes.at, rests=True)
         hold = check_cover(state, loan, account, order, quantity=quantity)

@@ -5,15 +5,17 @@ it joins the back of another queue and trades like a new order if it crosses. Wh
 halt, a market mode, a blackout) it stops one tick short of the other side: its yield is honoured all the same.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from market.commands import Mode
 from market.errors import MarketError, YieldFloor
-from market.ids import LoanId, PriceBp
+from market.ids import AccountId, Currency, LoanId, PriceBp
 from market.orderbook.order import CancelReason, ExecType, Order, OrderStatus, Side
 from market.venue import admission
 from market.venue.amounts import hold_of
 from market.venue.changes import Changes
+from market.venue.investors import Exposure, is_limited
 from market.venue.lifecycle import by_age, close, end, forget, set_hold
 from market.venue.matching import Matching
 from market.venue.state import Loan, State
@@ -38,6 +40,39 @@ def review(state: State, order: Order, changes: Changes) -> None:
         end(state, order, OrderStatus.CANCELED, reason, changes)
     else:
         rehold(state, order, changes)
+
+
+def rejudge(state: State, loans: Iterable[Loan], changes: Changes) -> None:
+    """Look at the orders of loans that one other rulebook governs now as if they came in, oldest first.
+
+    Those that may stay are then looked at as on a new day.
+    """
+    changed = {loan.terms.loan_id for loan in loans}
+    orders = [order for order in state.orders.values() if order.loan_id in changed]
+    exposures: dict[tuple[AccountId, Currency], Exposure] = {}
+    kept: defaultdict[tuple[AccountId, LoanId], int] = defaultdict(int)  # face that older sells go on holding
+    stay = []
+    for order in sorted(orders, key=by_age):
+        loan, account = state.loans[order.loan_id], state.accounts[order.account_id]
+        key = account.account_id, loan.terms.currency
+        if key not in exposures and is_limited(loan, account, order.side):
+            others = [each for each in account.bids_and_offers if each.loan_id not in changed]
+            exposures[key] = Exposure(state, account, loan.terms.currency, others)
+        try:
+            if order.side is Side.SELL:
+                held = kept[order.account_id, order.loan_id]
+                admission.check_lots(loan, account, state.today, order.leaves, held=held)
+                kept[order.account_id, order.loan_id] += order.leaves
+            elif key in exposures:
+                exposures[key].check(loan, order.leaves)
+            admission.check_eligibility(loan, account, order.side)
+        except MarketError:
+            end(state, order, OrderStatus.CANCELED, CancelReason.RULE, changes)
+            continue
+        if order.side is Side.BUY and key in exposures:
+            exposures[key].add(order)
+        stay.append(order)
+    review_all(state, stay, changes)
 
 
 def _forbidden(state: State, loan: Loan, order: Order, price: PriceBp) -> CancelReason | None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 
 from sortedcontainers import SortedSet
 
@@ -23,6 +24,7 @@ from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, 
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
 from market.venue.guard import Guard
+from market.venue.lots import Lot, are_in_order, eligible_face
 from market.venue.rulebook import SHIPPED, Rulebook
 
 QuoteKey = tuple[LoanId, str, bool]  # loan, quote set, whether it is the bid
@@ -48,6 +50,7 @@ class Claim:
     held: int = 0
     cost: int = 0
     realised: int = 0
+    lots: list[Lot] = field(default_factory=list)
 
     @property
     def available(self) -> int:
@@ -72,6 +75,11 @@ class Account:
     fenced_ids: set[ClientOrderId] = field(default_factory=set)  # used up without an order
     quotes: dict[QuoteKey, Order] = field(default_factory=dict)  # open sides; not among `orders`
     guards: dict[str, Guard] = field(default_factory=dict)  # market-maker protection, by group
+
+    @property
+    def bids_and_offers(self) -> Iterator[Order]:
+        """Whatever rests in a book, quotes too."""
+        return chain(self.orders.values(), self.quotes.values())
 
     def available_cash(self, currency: Currency) -> int:
         """What no order holds; asking leaves no entry behind."""
@@ -267,6 +275,10 @@ class State:
                 face[loan_id] += claim.total
                 if not 0 <= claim.held <= claim.total or claim.held != held[f"face {loan_id}"]:
                     yield f"claim of {account.account_id} in {loan_id}: {claim}"
+                if sum(lot.face for lot in claim.lots) != claim.total or not are_in_order(claim.lots):
+                    yield f"lots of {account.account_id} in {loan_id} do not make {claim.total}: {claim.lots}"
+                if claim.held > eligible_face(claim.lots, self.loans[loan_id].rulebook, self.today):
+                    yield f"sells of {account.account_id} in {loan_id} hold more than is eligible: {claim}"
         listed = sum(len(account.orders) + len(account.quotes) for account in self.accounts.values())
         if listed != len(self.orders):
             yield f"accounts list {listed} open orders and quotes, there are {len(self.orders)}"

@@ -97,7 +97,7 @@ def _admit(state: State, account: Account, command: PlaceOrder, changes: Changes
     rests = command.order_type is not OrderType.MARKET and command.time_in_force not in IMMEDIATE
     expire_at = admission.expiry(loan, command.expire_at, changes.at, rests=rests)
     admission.check_open_orders(loan, account)
-    admission.check_eligibility(account, command.side)
+    check_amount(state, loan, account, command.side, command.quantity)
     order = _new_order(account, command, price, expire_at, changes)
     if order.order_type is not OrderType.MARKET or order.side is Side.SELL:
         check_cover(state, loan, account, order, quantity=order.quantity)
@@ -129,8 +129,10 @@ def amend(state: State, command: AmendOrder, changes: Changes) -> OrderAck:
     admission.check_quantity(loan, quantity, price)
     if quantity <= order.filled:
         raise InvalidQuantity("the total is not above what is filled: cancel instead", field="order_qty")
-    if price != order.price:
+    if price != order.price or quantity > order.quantity:
         admission.check_rulebook(loan, state, price)
+    if quantity > order.quantity:
+        check_amount(state, loan, account, order.side, Face(quantity - order.filled), own=order)
     if price == order.price and quantity <= order.quantity:
         return _reduce(state, loan, account, order, quantity, changes)
     return _replace(state, loan, account, order, quantity, price, changes)
@@ -251,6 +253,18 @@ def _new_order(
         limit_yield_ppm=command.limit_yield_ppm,
         pegged=command.pegged,
     )
+
+
+def check_amount(
+    state: State, loan: Loan, account: Account, side: Side, quantity: Face, *, own: Order | None = None
+) -> None:
+    """Whether its rulebook lets this account want or give so much of the loan. own: the order that it replaces."""
+    if side is Side.SELL:
+        claim = account.claims.get(loan.terms.loan_id)
+        held = 0 if claim is None else claim.held - (0 if own is None else own.hold)
+        admission.check_lots(loan, account, state.today, quantity, held=held)
+    admission.check_limits(state, loan, account, side, quantity, own=own)
+    admission.check_eligibility(loan, account, side)
 
 
 def check_cover(state: State, loan: Loan, account: Account, order: Order, *, quantity: Face) -> int:

@@ -209,6 +209,7 @@ class Venue:
                 case ClaimChanged():
                     claim = state.accounts[event.account_id].claims[event.loan_id]
                     claim.total, claim.cost, claim.realised = event.total, event.cost, event.realised
+                    claim.lots = list(event.lots)
                     state.loans[event.loan_id].holders.add(event.account_id)
                 case OrderAccepted():
                     state.accounts[event.account_id].first_answers[event.client_order_id] = event
@@ -241,9 +242,8 @@ class Venue:
 def _canonical(event: Event) -> str:
     """Return the event in words that are the same in every process: a set's order is not."""
     if isinstance(event, LoanChanged):
-        statuses = sorted(event.rulebook.tradable_statuses)
-        event = replace(event, rulebook=replace(event.rulebook, tradable_statuses=frozenset()))
-        return f"{event!r} {statuses!r}"
+        statuses = event.rulebook.tradable_statuses
+        return repr(event).replace(repr(statuses), repr(sorted(statuses)))
     return repr(event)
 
 

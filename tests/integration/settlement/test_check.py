@@ -18,6 +18,11 @@ TAMPERED = {
     "entries_have_postings": ["INSERT INTO market.journal_entry VALUES (999, 'issuance', 'L1', 1, 1)"],
     "cash_equals_postings": ["UPDATE market.cash_balance SET total = total + 1 WHERE account_id = 'A'"],
     "positions_equal_postings": ["UPDATE market.position SET face = face + 1 WHERE account_id = 'A'"],
+    "positions_equal_lots": ["UPDATE market.lots SET faces[1] = faces[1] + 1 WHERE account_id = 'A'"],
+    "lots_in_order": [
+        "UPDATE market.lots SET (faces, acquired, transfers) = "
+        "(faces || faces, acquired || acquired, transfers || transfers)"
+    ],
     "cash_equals_custody": [
         "ALTER TABLE market.cash_balance DROP CONSTRAINT cash_not_negative",
         "UPDATE market.cash_balance SET total = total - 1 WHERE account_id = 'CUSTODY'",

@@ -96,6 +96,11 @@ REFUSED = {
     "balance_has_an_account": "INSERT INTO market.cash_balance VALUES ('nobody', 'USD', 0)",
     "balances_begin_at_zero": "INSERT INTO market.cash_balance VALUES ('A', 'EUR', 1)",
     "positions_equal_issued_face": "UPDATE market.loan SET issued = issued + 1 WHERE loan_id = 'L2'",
+    "lots_positive": "UPDATE market.lots SET faces[1] = 0 WHERE account_id = 'A'",
+    "lots_transfers_not_negative": "UPDATE market.lots SET transfers[1] = -1 WHERE account_id = 'A'",
+    "lots_in_columns": "UPDATE market.lots SET transfers = transfers || 1",
+    "lots_make_the_position": "SELECT market.commit_lots(epoch, seq, '{}', "
+    "ARRAY[('A', 'L1', 1, 0, 0)::market.position]) FROM market.lease",
     "custody_amount_not_zero": changed_copy("custody_movement", '{"custody_ref": "new", "amount": 0}'),
     "trade_settles_once": changed_copy("journal_entry", '{"entry_id": 999}', "kind = 'trade'"),
     "posting_unit_known": changed_copy("posting", '{"leg_no": 99, "unit": "love"}'),
