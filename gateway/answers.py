@@ -785,6 +785,7 @@ class Account(BaseModel):
     name: str
     owner_group: str | None
     risk_class: str | None
+    default_rulebook: str | None
     frozen: bool
     blocked: bool
     open_orders: Count
@@ -815,6 +816,15 @@ class RegisteredLoan(Acted):
 
 class IssuedFace(Acted):
     loan_id: str
+
+
+class DefinedRulebook(Acted):
+    name: str
+
+
+class DefaultRulebookSet(Acted):
+    account_id: str
+    default_rulebook: str | None
 
 
 class AssignedRulebook(Acted):

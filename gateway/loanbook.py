@@ -279,11 +279,11 @@ def _generic(row: Row, defaults: Defaults, line: int) -> LoanRow:
         never_late=status in (LoanStatus.CURRENT, LoanStatus.REPAID),
     )
     issued = _money(row, "issued_face") if row.get("issued_face") else None
-    return LoanRow(line, status.value, _registration(terms, status, issued, row.get("rulebook") or "open"))
+    return LoanRow(line, status.value, _registration(terms, status, issued, row.get("rulebook") or None))
 
 
 def _registration(
-    terms: LoanTerms, status: LoanStatus, issued: Minor | None = None, rulebook: str = "open"
+    terms: LoanTerms, status: LoanStatus, issued: Minor | None = None, rulebook: str | None = None
 ) -> RegisterLoan:
     """Check what the columns mean together. Claims on all of the principal are issued while something is owed on it."""
     if terms.original_principal <= 0:

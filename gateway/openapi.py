@@ -58,6 +58,7 @@ PATH: dict[str, tuple[str, type[MarketError] | None]] = {
     "order_id": ("the order's id, as answered when it was placed", None),
     "cid": ("the client's own id of the order", None),
     "key": ("the API key's id", RouteNotFound),
+    "name": ("the rulebook's name, 1 to 32 of A-Z a-z 0-9 . _ -", RouteNotFound),
 }
 
 

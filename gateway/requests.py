@@ -531,7 +531,7 @@ class NewLoan(Request):
     borrower_ref: Text = ""
     purpose: Text = ""
     region: Text = ""
-    rulebook: Name = "open"
+    rulebook: Name | None = None
     documents: list[DocumentBody] = Field([], max_length=64)
     transferable: bool = True
     never_late: bool | None = None

@@ -248,8 +248,8 @@ def _due_amounts(due: Instalment) -> Row:
     }
 
 
-def rulebook_object(rules: Rulebook, *, transferable: bool) -> Row:
-    """Return the rules in the contract's words. transferable: as the loan's own terms say."""
+def rulebook_object(rules: Rulebook, *, transferable: bool = True) -> Row:
+    """Return the rules in the contract's words. transferable: as a loan's own terms say."""
     return {
         "name": rules.name,
         "tick": minor_text(rules.tick),
@@ -360,6 +360,7 @@ def account_object(account: AccountView) -> Row:
         "name": state.name,
         "owner_group": state.owner_group,
         "risk_class": state.risk_class,
+        "default_rulebook": state.default_rulebook,
         "frozen": state.frozen,
         "blocked": state.blocked,
         "open_orders": len(account.open_orders),

@@ -32,6 +32,7 @@ from market.events import (
     OrderState,
     QuotesChanged,
     QuoteState,
+    RulebookChanged,
     ScheduleChanged,
     Traded,
 )
@@ -39,6 +40,7 @@ from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Nanos,
 from market.orderbook.depth import DepthDelta, LevelBook
 from market.orderbook.order import FINAL_STATUSES, CancelReason, OrderStatus, Side
 from market.port import Committed
+from market.venue.rulebook import Rulebook
 
 PAR = 10_000
 RECENT_TRADES = 50  # kept per loan
@@ -233,6 +235,7 @@ class Views:
         self.business_date = date.min
         self.loans: dict[LoanId, LoanView] = {}
         self.accounts: dict[AccountId, AccountView] = {}
+        self.rulebooks: dict[str, Rulebook] = {}
         self.book_deltas: list[tuple[LoanView, list[DepthDelta]]] = []  # of the last batch, for the feeds
         self.restated: list[LoanView] = []  # loans of the last batch of which more than the last price changed
         self._touched_books: dict[LoanId, LoanView] = {}
@@ -242,6 +245,7 @@ class Views:
             MarketChanged: self._market_changed,
             AccountChanged: self._account_changed,
             LoanChanged: self._loan_changed,
+            RulebookChanged: self._rulebook_changed,
             ScheduleChanged: self._schedule_changed,
             CashChanged: self._cash_changed,
             ClaimChanged: self._claim_changed,
@@ -282,6 +286,7 @@ class Views:
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         former, self.loans = self.loans, {}
         quoting, self.accounts = self.accounts, {}
+        self.rulebooks = {}
         self.epoch, self.engine_seq = epoch, seq
         owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
         for event in events:
@@ -347,6 +352,9 @@ class Views:
         if replace(loan.state, last_price=event.last_price) != event:
             self._restated[loan_id] = loan
         loan.change(event)
+
+    def _rulebook_changed(self, event: RulebookChanged) -> None:
+        self.rulebooks[event.rulebook.name] = event.rulebook
 
     def _schedule_changed(self, event: ScheduleChanged) -> None:
         loan = self._restated[event.loan_id] = self.loans[event.loan_id]

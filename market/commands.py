@@ -14,6 +14,7 @@ from market.claims.servicing import ServicingEvent
 from market.errors import MarketError
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
+from market.venue.rulebook import Rulebook
 
 QUOTES_MAX = 500  # of one MassQuote
 
@@ -80,12 +81,15 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterLoan:
-    """issued_face goes to the originator's account; 0 for a finished loan, or one registered ahead of its claims."""
+    """issued_face goes to the originator's account; 0 for a finished loan, or one registered ahead of its claims.
+
+    rulebook: None for the originator's default, `open` unless one was set.
+    """
 
     terms: LoanTerms
     issued_face: Face
     status: LoanStatus = LoanStatus.CURRENT
-    rulebook: str = "open"
+    rulebook: str | None = None
     reason: str | None = None
 
 
@@ -100,6 +104,27 @@ class IssueFace:
 class HaltLoan:
     loan_id: LoanId
     halted: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefineRulebook:
+    """Create one of the market's rulebooks, or replace it: every loan under it trades by the new rules at once."""
+
+    rulebook: Rulebook
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDefaultRulebook:
+    """Give an originator's loans that name no rulebook this one from now on; None: `open` again.
+
+    move: put his loans that can be traded under it as well.
+    """
+
+    account_id: AccountId
+    rulebook: str | None
+    move: bool = False
     reason: str | None = None
 
 
@@ -298,6 +323,8 @@ Command = (
     | RegisterLoan
     | IssueFace
     | HaltLoan
+    | DefineRulebook
+    | SetDefaultRulebook
     | AssignRulebook
     | ServiceLoan
     | SetMode

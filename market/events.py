@@ -277,6 +277,7 @@ class AccountChanged:
     blocked: bool  # by its own kill switch
     exec_seq: int  # sequence of the last Executed message
     digest: bytes  # of the opening command's content
+    default_rulebook: str | None = None  # of an originator: what his loans get that name none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +327,11 @@ class Serviced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulebookChanged:
+    rulebook: Rulebook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketChanged:
     mode: Mode
     business_date: date
@@ -349,6 +355,7 @@ Event = (
     | LoanChanged
     | ScheduleChanged
     | Serviced
+    | RulebookChanged
     | MarketChanged
 )
 

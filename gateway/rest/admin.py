@@ -11,6 +11,8 @@ from gateway.answers import (
     Account,
     AdminKey,
     AssignedRulebook,
+    DefaultRulebookSet,
+    DefinedRulebook,
     FrozenAccount,
     HaltedLoan,
     IssuedFace,
@@ -42,6 +44,7 @@ from gateway.requests import (
 )
 from gateway.rest.api import Access, Call, Doc, Handler, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE
+from gateway.rulebooks import DefaultRulebook, RulebookBody
 from gateway.schemas import account_object
 from market.commands import Command, Done, OpenAccount, RegisterLoan, ServicingAck
 from market.errors import (
@@ -167,6 +170,17 @@ async def issue(call: Call) -> web.Response:
 async def assign_rulebook(call: Call) -> web.Response:
     loan_id, choice = call.path("loan_id"), call.parsed(RulebookChoice)
     return await _act(call, choice.to_command(loan_id), {"loan_id": loan_id, "rulebook": choice.rulebook})
+
+
+async def define_rulebook(call: Call) -> web.Response:
+    name = call.path("name")
+    return await _act(call, call.parsed(RulebookBody).to_command(name), {"name": name})
+
+
+async def set_default_rulebook(call: Call) -> web.Response:
+    account_id, wanted = call.path("account_id"), call.parsed(DefaultRulebook)
+    about = {"account_id": account_id, "default_rulebook": wanted.rulebook}
+    return await _act(call, wanted.to_command(account_id), about)
 
 
 def _halting(*, halted: bool) -> Handler:
@@ -382,6 +396,30 @@ ROUTES = (
                 RuleViolation,
                 NotTransferable,
             ),
+        ),
+    ),
+    Route(
+        "PUT",
+        "/v1/admin/rulebooks/{name}",
+        Access.ADMIN,
+        define_rulebook,
+        doc=Doc(
+            summary="Create or replace a rulebook; it applies at once to every loan under it",
+            body=RulebookBody,
+            example={"max_discount_pct": "10.00", "fees": {"seller": {"rate": "0.002"}}, "suitability": {"D": "c4"}},
+            answers={200: DefinedRulebook},
+        ),
+    ),
+    Route(
+        "PUT",
+        "/v1/admin/accounts/{account_id}/rulebook",
+        Access.ADMIN,
+        set_default_rulebook,
+        doc=Doc(
+            summary="Set the rulebook of an originator's loans that name none",
+            body=DefaultRulebook,
+            example={"rulebook": "cn-strict", "move_loans": False},
+            answers={200: DefaultRulebookSet},
         ),
     ),
     Route(

@@ -4,17 +4,17 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.answers import Audit, CurrencyInfo, Health, Limits, Page, RulebookFees, Status, TimeNow
+from gateway.answers import Audit, CurrencyInfo, Health, Limits, Page, RulebookFees, RulebookOut, Status, TimeNow
 from gateway.audit import audit
 from gateway.auth import TOKEN_LIFE
+from gateway.errors import RouteNotFound
 from gateway.replays import WINDOW
 from gateway.requests import QUANTITY_MAX
 from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
-from gateway.schemas import fee_object
+from gateway.schemas import fee_object, rulebook_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
 from market.port import Phase
-from market.venue.rulebook import SHIPPED
 
 
 async def get_time(call: Call) -> web.Response:
@@ -42,14 +42,23 @@ async def get_limits(call: Call) -> web.Response:
 
 
 async def get_fees(call: Call) -> web.Response:
-    """The fees of every rulebook that is shipped or in use."""
-    in_use = {loan.state.rulebook.name: loan.state.rulebook for loan in call.api.views.loans.values()}
-    rulebooks = {**SHIPPED, **in_use}
     items = [
         {"rulebook": name, "buyer": fee_object(rules.buyer_fee), "seller": fee_object(rules.seller_fee)}
-        for name, rules in sorted(rulebooks.items())
+        for name, rules in sorted(call.api.views.rulebooks.items())
     ]
     return reply({"items": items, "next_cursor": None})
+
+
+async def list_rulebooks(call: Call) -> web.Response:
+    rulebooks = sorted(call.api.views.rulebooks.items())
+    return reply({"items": [rulebook_object(rules) for _, rules in rulebooks], "next_cursor": None})
+
+
+async def get_rulebook(call: Call) -> web.Response:
+    rules = call.api.views.rulebooks.get(call.path("name"))
+    if rules is None:
+        raise RouteNotFound("there is no such rulebook")
+    return reply(rulebook_object(rules))
 
 
 async def get_currencies(call: Call) -> web.Response:
@@ -111,6 +120,20 @@ ROUTES = (
         Access.PUBLIC,
         get_fees,
         doc=Doc(summary="The fees of every rulebook", answers={200: Page[RulebookFees]}),
+    ),
+    Route(
+        "GET",
+        "/v1/rulebooks",
+        Access.PUBLIC,
+        list_rulebooks,
+        doc=Doc(summary="All rulebooks", answers={200: Page[RulebookOut]}),
+    ),
+    Route(
+        "GET",
+        "/v1/rulebooks/{name}",
+        Access.PUBLIC,
+        get_rulebook,
+        doc=Doc(summary="One rulebook", answers={200: RulebookOut}),
     ),
     Route(
         "GET",

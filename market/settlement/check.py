@@ -93,6 +93,10 @@ CHECKS = {
             FROM market.posting WHERE unit = 'face' GROUP BY 1, 2
         ) p USING (account_id, loan_id) WHERE coalesce(b.face, 0) <> coalesce(p.face, 0)
     """,
+    "loans_follow_their_rulebook": """
+        SELECT format('%s does not have the rules of %s', loan_id, name)
+        FROM market.loan JOIN market.rulebook ON name = rulebook->>'name' WHERE NOT rulebook::jsonb @> rules::jsonb
+    """,
     "positions_equal_lots": """
         SELECT format('%s has %s of %s, its lots make %s',
                       account_id, coalesce(p.face, 0), loan_id, coalesce(l.face, 0))

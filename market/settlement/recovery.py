@@ -41,6 +41,7 @@ from market.events import (
     OpenOrder,
     OrderAccepted,
     OrderState,
+    RulebookChanged,
     ScheduleChanged,
     Serviced,
 )
@@ -58,9 +59,11 @@ MARKET = "SELECT mode, business_date FROM market.market_state"
 ACCOUNTS = """
     SELECT a.account_id, kind, name, owner_group, risk_class, frozen, digest,
            coalesce((SELECT blocked FROM market.kill_switch k WHERE k.account_id = a.account_id), false) AS blocked,
+           (SELECT rulebook FROM market.default_rulebook d WHERE d.account_id = a.account_id) AS default_rulebook,
            coalesce((SELECT max(sequence) FROM market.execution e WHERE e.account_id = a.account_id), 0) AS exec_seq
     FROM market.account a ORDER BY since_seq, account_id
 """
+RULEBOOKS = "SELECT rules FROM market.rulebook ORDER BY name"
 LOANS = "SELECT * FROM market.loan ORDER BY since_seq, loan_id"
 CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FROM market.custody_movement ORDER BY seq"
 SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
@@ -218,6 +221,7 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
     events: list[Event] = []
     for query, arguments, event_of in (
         (MARKET, (), _market),
+        (RULEBOOKS, (), lambda row: RulebookChanged(rulebook=_rulebook(row["rules"]))),
         (ACCOUNTS, (), _account),
         (LOANS, (), loan_changed),
         (SCHEDULES, (), _schedule),

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from market.claims.loan import Guarantee, LoanTerms
-from market.commands import CancelAll, Unblock
+from market.commands import CancelAll, SetDefaultRulebook, Unblock
 from market.events import (
     AccountChanged,
     CashChanged,
@@ -26,6 +26,7 @@ from market.events import (
     OrderAccepted,
     OrderState,
     Posted,
+    RulebookChanged,
     ScheduleChanged,
     Serviced,
     Traded,
@@ -72,6 +73,8 @@ class Rows:
     servicing: list[Row] = field(default_factory=list)
     schedules: dict[str, Row] = field(default_factory=dict)
     lots: dict[tuple[str, str], Row] = field(default_factory=dict)
+    rulebooks: dict[str, Row] = field(default_factory=dict)
+    defaults: dict[str, Row] = field(default_factory=dict)
     switches: dict[str, Row] = field(default_factory=dict)
     fenced: list[Row] = field(default_factory=list)
     mmp: dict[tuple[str, str], Row] = field(default_factory=dict)
@@ -87,6 +90,10 @@ class Rows:
     def holdings(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_lots: lots that moved, and claims that must be made of theirs."""
         return list(self.lots.values()), list(self.claims.values())
+
+    def rules(self) -> tuple[list[Row], ...]:
+        """Return the array arguments of market.commit_rules."""
+        return list(self.rulebooks.values()), list(self.defaults.values())
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -168,6 +175,10 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
                 rows.accounts[event.account_id] = _account_row(event, seq)
                 if isinstance(entry.command, CancelAll | Unblock):
                     rows.switches[event.account_id] = (event.account_id, event.blocked, seq)
+                elif isinstance(entry.command, SetDefaultRulebook):
+                    rows.defaults[event.account_id] = (event.account_id, event.default_rulebook, seq)
+            case RulebookChanged(rulebook=rules):
+                rows.rulebooks[rules.name] = (rules.name, _rulebook_text(rules), seq)
             case IdFenced():
                 rows.fenced.append((event.account_id, event.client_order_id, seq))
             case MmpChanged():

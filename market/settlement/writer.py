@@ -55,8 +55,8 @@ SESSION = {
 BATCH = ", ".join(f"${i}" for i in range(1, 20))
 COMMIT_BATCH = (
     f"SELECT market.commit_batch({BATCH}), market.commit_controls($1, $3, $20, $21), "
-    "market.commit_mmp($1, $3, $22), market.commit_lots($1, $3, $23, $24), "
-    "market.commit_consumed($1, $3, $25, $26)"
+    "market.commit_mmp($1, $3, $22), market.commit_lots($1, $3, $23, $24), market.commit_rules($1, $3, $25, $26), "
+    "market.commit_consumed($1, $3, $27, $28)"
 )
 COMMIT_CONSUMED = "SELECT market.commit_consumed($1, $2, $3, $4)"
 CONSUMED = "SELECT stream, position FROM market.command_stream"
@@ -203,7 +203,8 @@ class PostgresStore:
         read = (list(consumed), list(consumed.values()))
         try:
             if entries:
-                written = (*rows.arguments(), *rows.controls(), rows.protection(), *rows.holdings())
+                beside = (*rows.controls(), rows.protection(), *rows.holdings(), *rows.rules())
+                written = (*rows.arguments(), *beside)
                 await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *written, *read)
             else:
                 await connection.execute(COMMIT_CONSUMED, self.epoch, next_seq, *read)

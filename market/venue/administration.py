@@ -15,7 +15,6 @@ from market.claims.schedule import schedule_of
 from market.claims.servicing import status_on
 from market.commands import (
     AccountKind,
-    AssignRulebook,
     CancelAll,
     Deposit,
     Done,
@@ -49,7 +48,8 @@ from market.venue import lots, trading
 from market.venue.amounts import principal_of
 from market.venue.changes import Changes
 from market.venue.lifecycle import by_age, end, end_all
-from market.venue.review import rejudge, reprice, review_all
+from market.venue.review import reprice, review_all
+from market.venue.rulebook import OPEN
 from market.venue.state import PAR, Account, Loan, State
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -139,7 +139,7 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
 def register_loan(state: State, command: RegisterLoan, changes: Changes) -> Done:
     terms = command.terms
     _require(LOAN_ID.fullmatch(terms.loan_id), "loan_id", "1 to 32 of A-Z 0-9 . _ -")
-    digest = _digest(command)
+    digest = _digest(replace(command, rulebook=command.rulebook or OPEN.name))  # as it was before there were defaults
     if (present := state.loans.get(terms.loan_id)) is not None:
         return _repeat(present.digest, digest, "loan_id")
     _check_terms(state, command)
@@ -150,7 +150,7 @@ def register_loan(state: State, command: RegisterLoan, changes: Changes) -> Done
         outstanding=terms.outstanding_at_registration,
         issued=Face(0),
         schedule=schedule_of(terms),
-        rulebook=state.rulebooks[command.rulebook],
+        rulebook=state.rulebooks[_rulebook_of(state, command)],
         book=OrderBook(terms.loan_id),
     )
     state.loans[terms.loan_id] = loan
@@ -189,19 +189,6 @@ def halt_loan(state: State, command: HaltLoan, changes: Changes) -> Done:
             changes.execution(order, ExecType.RESTATED)
     if not command.halted:
         _reprice_pegs(state, [loan], changes)
-    return Done()
-
-
-def assign_rulebook(state: State, command: AssignRulebook, changes: Changes) -> Done:
-    """From now on the loan trades by that rulebook; its resting orders are looked at as if a new day had come."""
-    loan = state.loan(command.loan_id)
-    _require(command.rulebook in state.rulebooks, "rulebook", f"one of {', '.join(sorted(state.rulebooks))}")
-    rules = state.rulebooks[command.rulebook]
-    if loan.rulebook == rules:
-        return Done(duplicate=True)
-    loan.rulebook, loan.day = rules, None
-    changes.loan(loan)
-    rejudge(state, [loan], changes)
     return Done()
 
 
@@ -279,7 +266,8 @@ def _check_terms(state: State, command: RegisterLoan) -> None:
         "a divisor of the term",
     )
     _require(terms.first_due_date > terms.issue_date, "first_due_date", "after the issue date")
-    _require(command.rulebook in state.rulebooks, "rulebook", f"one of {', '.join(sorted(state.rulebooks))}")
+    known = ", ".join(sorted(state.rulebooks))
+    _require(_rulebook_of(state, command) in state.rulebooks, "rulebook", f"one of {known}")
     # A servicer may call a loan current on the day of its last payment: it can be registered, without claims to sell.
     owed = command.status not in LIVE_STATUSES or terms.outstanding_at_registration > 0
     _require(owed or not command.issued_face, "issued_face", "0 when nothing is outstanding")
@@ -287,6 +275,10 @@ def _check_terms(state: State, command: RegisterLoan) -> None:
         raise InvalidQuantity("the issued face can't be negative", field="issued_face")
     if command.issued_face > terms.original_principal:
         raise RuleViolation("more face than principal", field="issued_face", rule="balance_coefficient")
+
+
+def _rulebook_of(state: State, command: RegisterLoan) -> str:
+    return command.rulebook or state.account(command.terms.originator).default_rulebook or OPEN.name
 
 
 def _issue(state: State, loan: Loan, face: Face, changes: Changes) -> None:

@@ -164,6 +164,7 @@ def account_changed(account: Account) -> AccountChanged:
         blocked=account.blocked,
         exec_seq=account.exec_seq,
         digest=account.digest,
+        default_rulebook=account.default_rulebook,
     )
 
 

@@ -68,6 +68,7 @@ class Account:
     frozen: bool = False
     blocked: bool = False  # by its own kill switch
     exec_seq: int = 0
+    default_rulebook: str | None = None  # of an originator
     cash: defaultdict[Currency, Cash] = field(default_factory=lambda: defaultdict(Cash))
     claims: defaultdict[LoanId, Claim] = field(default_factory=lambda: defaultdict(Claim))
     orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones

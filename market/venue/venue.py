@@ -19,6 +19,7 @@ from market.commands import (
     CancelQuotes,
     CheckOrder,
     Command,
+    DefineRulebook,
     Deposit,
     ExpireOrders,
     FreezeAccount,
@@ -34,6 +35,7 @@ from market.commands import (
     Result,
     RollDay,
     ServiceLoan,
+    SetDefaultRulebook,
     SetMmp,
     SetMode,
     Unblock,
@@ -57,13 +59,14 @@ from market.events import (
     OrderState,
     QuotesChanged,
     QuoteState,
+    RulebookChanged,
     ScheduleChanged,
     Serviced,
 )
 from market.ids import Nanos, Seq, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
-from market.venue import administration, protection, quotes, servicing, trading
+from market.venue import administration, protection, quotes, rulemaking, servicing, trading
 from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state, quote_state
 from market.venue.guard import Guard
 from market.venue.lifecycle import remember
@@ -78,7 +81,9 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     RegisterLoan: administration.register_loan,
     IssueFace: administration.issue_face,
     HaltLoan: administration.halt_loan,
-    AssignRulebook: administration.assign_rulebook,
+    DefineRulebook: rulemaking.define_rulebook,
+    SetDefaultRulebook: rulemaking.set_default_rulebook,
+    AssignRulebook: rulemaking.assign_rulebook,
     ServiceLoan: servicing.service_loan,
     SetMode: administration.set_mode,
     RollDay: administration.roll_day,
@@ -145,6 +150,8 @@ class Venue:
         state = self.state
         if state.business_date is not None:
             yield MarketChanged(mode=state.mode, business_date=state.business_date)
+        for rules in state.rulebooks.values():
+            yield RulebookChanged(rulebook=rules)
         for account in state.accounts.values():
             yield account_changed(account)
         for loan in state.loans.values():
@@ -191,6 +198,8 @@ class Venue:
             match event:
                 case MarketChanged():
                     state.mode, state.business_date = event.mode, event.business_date
+                case RulebookChanged():
+                    state.rulebooks[event.rulebook.name] = event.rulebook
                 case AccountChanged():
                     state.accounts[event.account_id] = _account(event)
                 case LoanChanged():
@@ -241,7 +250,7 @@ class Venue:
 
 def _canonical(event: Event) -> str:
     """Return the event in words that are the same in every process: a set's order is not."""
-    if isinstance(event, LoanChanged):
+    if isinstance(event, LoanChanged | RulebookChanged):
         statuses = event.rulebook.tradable_statuses
         return repr(event).replace(repr(statuses), repr(sorted(statuses)))
     return repr(event)
@@ -258,6 +267,7 @@ def _account(event: AccountChanged) -> Account:
         frozen=event.frozen,
         blocked=event.blocked,
         exec_seq=event.exec_seq,
+        default_rulebook=event.default_rulebook,
     )
 
 

@@ -18,6 +18,7 @@ from market.commands import (
     CancelQuotes,
     CheckOrder,
     Command,
+    DefineRulebook,
     Deposit,
     ExpireOrders,
     FreezeAccount,
@@ -31,6 +32,7 @@ from market.commands import (
     ResetMmp,
     ResolveOrder,
     RollDay,
+    SetDefaultRulebook,
     SetMmp,
     SetMode,
     Unblock,
@@ -41,7 +43,7 @@ from market.events import Executed, Serviced
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
 from market.orderbook.order import IMMEDIATE, OrderType, SelfTradePrevention, Side, TimeInForce
 from market.venue.delivery import ytm_ppm
-from market.venue.rulebook import FeeRule, Rulebook
+from market.venue.rulebook import FeeRule, Limits, Rulebook
 from market.venue.venue import Venue
 from tests.builders import (
     Market,
@@ -61,11 +63,20 @@ COMMANDS = 3_000  # of one seed; tests/soak.py runs more
 ACCOUNTS = [f"A{i}" for i in range(6)]
 LOANS = ["L1", "L2", "L3"]
 FEES = Rulebook(
-    name="open",
+    name="fees",
     buyer_fee=FeeRule(rate_ppm=2_500, minimum=Minor(3)),
     seller_fee=FeeRule(rate_ppm=3_000, cap=Minor(500)),
     max_open_orders=40,
 )
+TIGHT = Rulebook(  # everything that looks at lots, portfolios and classes, tight enough to refuse now and then
+    name="tight",
+    min_holding_days=2,
+    max_transfers=6,
+    limits=Limits(per_loan=Minor(2_000_00), per_borrower=Minor(3_000_00), per_grade_bp=60_00),
+    suitability=(("B", "c2"),),
+)
+LOOSE = Rulebook(name="tight", min_holding_days=1, max_transfers=9, limits=Limits(per_loan=Minor(5_000_00)))
+RULEBOOKS = ["open", "open", "cn-strict", "tight", "tight"]
 
 
 class World:
@@ -74,16 +85,18 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.market = Market(loans=())
-        venue = self.market.venue
-        venue.state.rulebooks["fees"] = FEES
+        for rules in (FEES, TIGHT):
+            self.market.do(DefineRulebook(rulebook=rules))
         for i, loan_id in enumerate(LOANS):
             outstanding = [10_000_00, 3_333_33, 777_77][i]
-            command = register(loan_id, outstanding_at_registration=Minor(outstanding), issued=9_000_00)
+            about = {"borrower_ref": "X" if i else "", "grade": "AB"[i % 2]}
+            command = register(loan_id, outstanding_at_registration=Minor(outstanding), issued=9_000_00, **about)
             self.market.do(command)
-        self.market.venue.state.loans[LoanId("L2")].rulebook = FEES
+        self.market.do(AssignRulebook(loan_id=LoanId("L2"), rulebook="fees"))
         for i, account in enumerate(ACCOUNTS):
             kind = AccountKind.MARKET_MAKER if i == 0 else AccountKind.INVESTOR
-            self.market.do(open_account(account, kind, owner_group="g" if i in (1, 2) else None))
+            group, risk_class = "g" if i in (1, 2) else None, f"c{i}" if i else None
+            self.market.do(open_account(account, kind, owner_group=group, risk_class=risk_class))
             self._deposit(account)
         for account in ACCOUNTS[:4]:
             for loan_id in LOANS:
@@ -191,7 +204,10 @@ class World:
                 CancelAll(account_id=account, side=rng.choice([None, *Side]), block=rng.random() < 0.5),
                 HaltLoan(loan_id=loan_id, halted=rng.random() < 0.4, reason="test"),
                 HaltLoan(loan_id=loan_id, halted=False),
-                AssignRulebook(loan_id=LoanId(LOANS[0]), rulebook=rng.choice(["open", "open", "cn-strict"])),
+                AssignRulebook(loan_id=LoanId(LOANS[0]), rulebook=rng.choice(RULEBOOKS)),
+                AssignRulebook(loan_id=LoanId(LOANS[2]), rulebook=rng.choice(RULEBOOKS)),
+                DefineRulebook(rulebook=rng.choice([TIGHT, LOOSE])),
+                SetDefaultRulebook(account_id=AccountId("ORIG"), rulebook=rng.choice(["tight", None])),
                 FreezeAccount(account_id=account, frozen=rng.random() < 0.3),
                 SetMode(mode=rng.choice([Mode.OPEN, Mode.OPEN, Mode.OPEN, Mode.POST_ONLY])),
                 RollDay(to=state.today + timedelta(days=rng.randint(0, 3))),
@@ -276,7 +292,6 @@ def run_world(seed: int, commands: int) -> tuple[int, int, int]:
     assert restored.state_hash() == venue.state_hash(), f"seed {seed}: a snapshot does not restore the state"
 
     replayed = Venue.restore(start[1], start[0], last_trade_id=start[2])
-    replayed.state.rulebooks["fees"] = FEES
     for seq, at, command in log:
         replayed.apply(Seq(seq), at, command)
     assert replayed.state_hash() == venue.state_hash(), f"seed {seed}: the log does not replay to the same state"

@@ -8,10 +8,20 @@ from typing import Any
 import asyncpg
 import pytest
 
-from market.commands import CancelAll, Command, HaltLoan, ResolveOrder, SetMmp, Withdraw
+from market.commands import (
+    CancelAll,
+    Command,
+    DefineRulebook,
+    HaltLoan,
+    ResolveOrder,
+    SetDefaultRulebook,
+    SetMmp,
+    Withdraw,
+)
 from market.errors import MarketError
 from market.events import LogEntry
 from market.settlement.writer import PostgresStore
+from market.venue.rulebook import Rulebook
 from market.venue.venue import Applied
 from tests.builders import Market, buy, register, sell, service, servicing
 from tests.property import test_venue_random_world as worlds
@@ -112,4 +122,6 @@ def traded_market() -> RecordingMarket:
     market.do(register("L2", issued=0))
     market.do(HaltLoan(loan_id="L2", halted=True, reason="test"))  # type: ignore[arg-type]
     market.do(service(servicing("payment", market.venue.state.today, 900_00)))
+    market.do(DefineRulebook(rulebook=Rulebook(name="own", max_transfers=5)))
+    market.do(SetDefaultRulebook(account_id="ORIG", rulebook="own", move=True))  # type: ignore[arg-type]
     return market

@@ -18,6 +18,9 @@ TAMPERED = {
     "entries_have_postings": ["INSERT INTO market.journal_entry VALUES (999, 'issuance', 'L1', 1, 1)"],
     "cash_equals_postings": ["UPDATE market.cash_balance SET total = total + 1 WHERE account_id = 'A'"],
     "positions_equal_postings": ["UPDATE market.position SET face = face + 1 WHERE account_id = 'A'"],
+    "loans_follow_their_rulebook": [
+        "UPDATE market.loan SET rulebook = (rulebook::jsonb || '{\"max_transfers\": 6}')::json WHERE loan_id = 'L2'"
+    ],
     "positions_equal_lots": ["UPDATE market.lots SET faces[1] = faces[1] + 1 WHERE account_id = 'A'"],
     "lots_in_order": [
         "UPDATE market.lots SET (faces, acquired, transfers) = "

@@ -96,6 +96,8 @@ REFUSED = {
     "balance_has_an_account": "INSERT INTO market.cash_balance VALUES ('nobody', 'USD', 0)",
     "balances_begin_at_zero": "INSERT INTO market.cash_balance VALUES ('A', 'EUR', 1)",
     "positions_equal_issued_face": "UPDATE market.loan SET issued = issued + 1 WHERE loan_id = 'L2'",
+    "rulebook_bears_its_name": "UPDATE market.rulebook SET name = 'other'",
+    "default_rulebook_account_exists": "INSERT INTO market.default_rulebook VALUES ('nobody', 'open', 1)",
     "lots_positive": "UPDATE market.lots SET faces[1] = 0 WHERE account_id = 'A'",
     "lots_transfers_not_negative": "UPDATE market.lots SET transfers[1] = -1 WHERE account_id = 'A'",
     "lots_in_columns": "UPDATE market.lots SET transfers = transfers || 1",

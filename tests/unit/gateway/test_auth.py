@@ -111,6 +111,8 @@ PUBLIC = [
     "/v1/loans/{loan_id}/payments",
     "/v1/loans/{loan_id}/quote",
     "/v1/loans/{loan_id}/trades",
+    "/v1/rulebooks",
+    "/v1/rulebooks/{name}",
     "/v1/session",  # signing in
     "/v1/status",
     "/v1/time",

@@ -17,6 +17,7 @@ from market.commands import (
     CancelQuotes,
     CheckOrder,
     Command,
+    DefineRulebook,
     ExpireOrders,
     FreezeAccount,
     HaltLoan,
@@ -31,6 +32,7 @@ from market.commands import (
     ResolveOrder,
     RollDay,
     ServiceLoan,
+    SetDefaultRulebook,
     SetMmp,
     SetMode,
     Unblock,
@@ -41,7 +43,7 @@ from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, 
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
 from market.settlement.codec import dumps, load_rows, loads
 from market.settlement.log import GENESIS, KINDS, chain, decode, encode
-from market.venue.rulebook import OPEN, Rulebook
+from market.venue.rulebook import OPEN, FeeRule, Limits, Rulebook
 from tests.builders import Market, buy, deposit, open_account, sell, servicing, terms
 
 ACCOUNT, LOAN = AccountId("A"), LoanId("L1")
@@ -70,6 +72,16 @@ FULL_TERMS = terms(
     documents=(Document(name="contract", sha256="00"), Document(name="id", sha256="01")),
     transferable=False,
 )
+FULL_RULES = Rulebook(
+    name="own",
+    max_discount_bp=500,
+    yield_floor_ppm=None,
+    max_transfers=3,
+    tradable_statuses=frozenset({LoanStatus.CURRENT, LoanStatus.GRACE}),
+    seller_fee=FeeRule(rate_ppm=1, cap=Minor(2)),
+    limits=Limits(per_borrower=Minor(2**40)),
+    suitability=(("A", "c1"), ("等级", "c5")),
+)
 COMMANDS: list[Command] = [
     OpenMarket(business_date=date(2024, 2, 29)),
     open_account("A", owner_group="g", risk_class="c3"),
@@ -80,6 +92,8 @@ COMMANDS: list[Command] = [
     IssueFace(loan_id=LOAN, face=Face(1)),
     HaltLoan(loan_id=LOAN, halted=False, reason="why"),
     AssignRulebook(loan_id=LOAN, rulebook="cn-strict"),
+    DefineRulebook(rulebook=FULL_RULES, reason="resolution 7"),
+    SetDefaultRulebook(account_id=ACCOUNT, rulebook=None, move=True),
     ServiceLoan(
         events=(
             servicing("recovery", date(2024, 2, 15), 5, costs=Minor(1), principal=Minor(0)),
