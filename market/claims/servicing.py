@@ -11,13 +11,13 @@ Left out: who gets it (distribution.py), cash, orders and books (venue/servicing
 """
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 
 from market.claims.accrual import accrued
-from market.claims.loan import LIVE_STATUSES, Coverage, GuaranteeKind, LoanStatus, LoanTerms
+from market.claims.loan import LIVE_STATUSES, Coverage, Guarantee, GuaranteeKind, LoanStatus, LoanTerms
 from market.claims.schedule import Instalment, Received, Schedule, recast
-from market.errors import InvalidArguments, InvariantViolation, LoanClosed
+from market.errors import InvalidArguments, InvariantViolation, LoanClosed, RuleViolation
 from market.ids import LoanId, Minor
 from market.money import div_half_up
 
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def service(terms: LoanTerms, before: Standing, event: ServicingEvent, *, today: date, grace_days: int) -> Outcome:
-    """Return what `event` does. Raises InvalidArguments naming its field, or LoanClosed."""
+    """Return what `event` does. Raises InvalidArguments or RuleViolation naming its field, or LoanClosed."""
     _check(terms, before, event, today)
     match event.type:
         case ServicingType.PAYMENT:
@@ -95,9 +95,9 @@ def service(terms: LoanTerms, before: Standing, event: ServicingEvent, *, today:
             status = status_on(outcome.after, today, grace_days)
             outcome = replace(outcome, after=replace(outcome.after, status=status))
         case ServicingType.PREPAYMENT:
-            outcome = _settled_at_once(terms, before, event, LoanStatus.REPAID)
+            outcome = _prepayment(terms, before, event)
         case ServicingType.BUYBACK:
-            outcome = _settled_at_once(terms, before, event, LoanStatus.BOUGHT_BACK)
+            outcome = _buyback(terms, before, event)
         case ServicingType.RECOVERY:
             outcome = _recovery(terms, before, event)
         case ServicingType.RESCHEDULE:
@@ -194,28 +194,61 @@ def _split_of_payment(before: Standing, on: date, amount: Minor) -> tuple[Minor,
     return Minor(interest), Minor(principal + left)
 
 
-def _settled_at_once(terms: LoanTerms, before: Standing, event: ServicingEvent, status: LoanStatus) -> Outcome:
-    """All principal, with interest to the day: by the borrower (prepayment) or whoever buys the claims back.
-
-    A prepayment without a split must be exactly what is owed; a buy-back is what its guarantee covers, or as agreed.
-    """
-    outstanding, on = before.outstanding, event.value_date
+def _prepayment(terms: LoanTerms, before: Standing, event: ServicingEvent) -> Outcome:
+    """All principal, with interest to the day. Without a split it must be exactly what is owed."""
     split = _given_split(event)
     if split is None:
-        owed = interest_to_the_day(terms, before, on)
-        guarantee = terms.guarantee
-        covers_principal = guarantee.coverage is Coverage.PRINCIPAL and guarantee.kind is not GuaranteeKind.NONE
-        if status is LoanStatus.BOUGHT_BACK and covers_principal:
-            owed = NOTHING
-        amount = Minor(outstanding + owed) if event.amount is None else event.amount
-        exact = status is LoanStatus.BOUGHT_BACK or amount == outstanding + owed
-        _require(exact, "amount", f"the loan is repaid by {_text(outstanding + owed)}")
+        owed = interest_to_the_day(terms, before, event.value_date)
+        whole = Minor(before.outstanding + owed)
+        _require(event.amount in (None, whole), "amount", f"the loan is repaid by {_text(whole)}")
+        split = owed, before.outstanding
+    return _settled_at_once(before, event, split, LoanStatus.REPAID)
+
+
+def _buyback(terms: LoanTerms, before: Standing, event: ServicingEvent) -> Outcome:
+    """All principal, and interest: by the originator, insurer or guarantor, at least what his guarantee covers.
+
+    A guarantee is not drawn before its trigger days. A loan without one is bought back as agreed.
+    """
+    guarantee, outstanding, on = terms.guarantee, before.outstanding, event.value_date
+    is_guaranteed = guarantee.kind is not GuaranteeKind.NONE
+    interest = interest_to_the_day(terms, before, on)
+    if is_guaranteed:
+        _check_trigger(before, guarantee, on)
+        interest = NOTHING if guarantee.coverage is Coverage.PRINCIPAL else interest
+    split = _given_split(event)
+    if split is None:
+        amount = Minor(outstanding + interest) if event.amount is None else event.amount
         _require(amount >= outstanding, "amount", f"{_text(outstanding)} is outstanding")
         split = Minor(amount - outstanding), outstanding
-    interest, principal = split
+    if is_guaranteed and split[0] < interest:
+        raise RuleViolation(
+            f"the guarantee covers {guarantee.coverage}: at least {_text(outstanding + interest)}",
+            field="amount" if event.interest is None else "interest",
+            rule="guarantee_coverage",
+            have=split[0] + split[1],
+            need=outstanding + interest,
+        )
+    return _settled_at_once(before, event, split, LoanStatus.BOUGHT_BACK)
+
+
+def _check_trigger(before: Standing, guarantee: Guarantee, on: date) -> None:
+    """Days past due are counted from the first instalment that still owes something, paid in part or not at all."""
+    days, due = guarantee.trigger_days, overdue_since(before.schedule)
+    if days is None or (due is not None and (on - due).days >= days):
+        return
+    first = "" if due is None else f": {due + timedelta(days=days)} at the earliest"
+    text = f"the guarantee is drawn when the loan is {days} days past due{first}"
+    raise RuleViolation(text, field="value_date", rule="trigger_days")
+
+
+def _settled_at_once(
+    before: Standing, event: ServicingEvent, split: tuple[Minor, Minor], status: LoanStatus
+) -> Outcome:
+    (interest, principal), outstanding = split, before.outstanding
     _require(principal == outstanding, _at_fault(event), f"{_text(outstanding)} is outstanding")
     _require(interest + principal > 0, "amount", "nothing is owed")
-    schedule = _closed(before.schedule, interest, principal, on)
+    schedule = _closed(before.schedule, interest, principal, event.value_date)
     after = replace(before, status=status, outstanding=NOTHING, schedule=schedule)
     return Outcome(after=after, interest=interest, principal=principal)
 

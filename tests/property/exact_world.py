@@ -308,7 +308,11 @@ class ExactWorld:
             issue_date=issue,
             first_due_date=first,
             day_count=rng.choice([DayCount.PERIOD, *DayCount]),
-            guarantee=Guarantee(kind=rng.choice(list(GuaranteeKind)), coverage=rng.choice(list(Coverage))),
+            guarantee=Guarantee(
+                kind=rng.choice(list(GuaranteeKind)),
+                trigger_days=rng.choice([None, None, None, 5]),
+                coverage=rng.choice(list(Coverage)),
+            ),
         )
         issued = Face(rng.choice([principal, principal, principal * 3 // 4]))
         return RegisterLoan(terms=terms, issued_face=issued, rulebook="fees")

@@ -234,14 +234,19 @@ class PlainLoan:
         self.rows = payable + tail
 
     def _settle(self, event: ServicingEvent) -> Money:
-        """Prepayment: principal and interest to the day, to the cent. Buy-back: what is covered, or as agreed."""
-        is_buyback, paid = event.type is ServicingType.BUYBACK, given_split(event)
+        """Prepayment: principal and interest to the day. Buy-back: what is covered or more, or as agreed."""
+        is_buyback, paid, guarantee = event.type is ServicingType.BUYBACK, given_split(event), self.terms.guarantee
+        is_guaranteed = is_buyback and guarantee.kind is not GuaranteeKind.NONE
+        owed = 0 if is_buyback and covers_principal_only(self.terms) else self.interest_to(event.value_date)
+        if is_guaranteed and guarantee.trigger_days is not None:
+            overdue = [row.due for row in self.rows if row.interest + row.principal]
+            need(overdue and (event.value_date - overdue[0]).days >= guarantee.trigger_days)
         if paid is None:
-            owed = 0 if is_buyback and covers_principal_only(self.terms) else self.interest_to(event.value_date)
             amount = self.outstanding + owed if event.amount is None else int(event.amount)
             need(amount >= self.outstanding and (is_buyback or amount == self.outstanding + owed))
             paid = Money(amount - self.outstanding, self.outstanding)
         need(paid.principal == self.outstanding and paid.interest + paid.principal > 0)
+        need(not is_guaranteed or paid.interest >= owed)
         self.rows, self.outstanding, self.status = [], 0, "bought_back" if is_buyback else "repaid"
         return paid
 

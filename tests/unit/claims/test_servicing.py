@@ -8,7 +8,7 @@ import pytest
 from market.claims.loan import Coverage, DayCount, Guarantee, GuaranteeKind, LoanStatus, LoanTerms, RepaymentMethod
 from market.claims.schedule import schedule_of
 from market.claims.servicing import NewRow, Outcome, ServicingEvent, ServicingType, Standing, service
-from market.errors import InvalidArguments, LoanClosed, MarketError
+from market.errors import InvalidArguments, LoanClosed, MarketError, RuleViolation
 from market.ids import LoanId, Minor
 from tests.builders import terms
 
@@ -145,6 +145,68 @@ def test_a_buyback_pays_what_is_covered(coverage: Coverage, interest: int) -> No
     loan = OneLoan(guarantee=guarantee)
     assert money(loan.do("buyback", date(2024, 2, 29))) == (interest, 10_000_00, 0)
     assert loan.at.status is LoanStatus.BOUGHT_BACK
+
+
+def guaranteed(coverage: Coverage = Coverage.PRINCIPAL_AND_ACCRUED, trigger_days: int | None = None) -> "OneLoan":
+    return OneLoan(guarantee=Guarantee(kind=GuaranteeKind.INSURER, trigger_days=trigger_days, coverage=coverage))
+
+
+@pytest.mark.parametrize(
+    ("trigger_days", "on", "earliest"),
+    [
+        pytest.param(14, date(2024, 2, 28), "2024-02-29", id="a day too early"),
+        pytest.param(1, date(2024, 2, 15), "2024-02-16", id="on the due date"),
+        pytest.param(0, date(2024, 2, 14), "2024-02-15", id="nothing is due yet"),
+    ],
+)
+def test_a_guarantee_is_not_drawn_before_its_trigger_days(trigger_days: int, on: date, earliest: str) -> None:
+    loan = guaranteed(trigger_days=trigger_days)
+    with pytest.raises(RuleViolation, match=earliest) as refusal:
+        loan.do("buyback", on)
+    assert (refusal.value.field, refusal.value.details["rule"]) == ("value_date", "trigger_days")
+    loan.do("buyback", date.fromisoformat(earliest))
+
+
+def test_days_past_due_count_from_the_first_instalment_that_still_owes() -> None:
+    loan = guaranteed(trigger_days=10)
+    loan.do("payment", date(2024, 2, 15), 888_48)
+    loan.do("buyback", date(2024, 2, 25))
+    cured = guaranteed(trigger_days=10)
+    cured.do("payment", date(2024, 2, 15), 888_49)
+    with pytest.raises(RuleViolation, match="2024-03-25"):
+        cured.do("buyback", date(2024, 3, 24))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "paid", "least"),
+    [
+        pytest.param(Coverage.PRINCIPAL_AND_ACCRUED, {"amount": 10_144_46}, 10_144_47, id="a cent too little"),
+        pytest.param(Coverage.PRINCIPAL_AND_ACCRUED, {"amount": 10_000_00}, 10_144_47, id="principal alone"),
+        pytest.param(
+            Coverage.PRINCIPAL_AND_ACCRUED, {"principal": 10_000_00, "interest": 144_46}, 10_144_47, id="split"
+        ),
+        pytest.param(Coverage.PRINCIPAL, {"amount": 10_000_00}, None, id="principal where no more is covered"),
+        pytest.param(Coverage.PRINCIPAL, {"amount": 10_100_00}, None, id="more than is covered"),
+        pytest.param(Coverage.PRINCIPAL_AND_ACCRUED, {"amount": 10_144_47}, None, id="what is covered"),
+    ],
+)
+def test_a_guarantor_pays_at_least_what_is_covered(coverage: Coverage, paid: dict[str, int], least: int | None) -> None:
+    loan = guaranteed(coverage)
+    given = {name: Minor(amount) for name, amount in paid.items()}
+    if least is None:
+        loan.do("buyback", date(2024, 2, 29), **given)
+        assert loan.at.status is LoanStatus.BOUGHT_BACK
+        return
+    with pytest.raises(RuleViolation) as refusal:
+        loan.do("buyback", date(2024, 2, 29), **given)
+    assert refusal.value.details == {"rule": "guarantee_coverage", "have": sum(paid.values()), "need": least}
+
+
+def test_a_loan_without_a_guarantee_is_bought_back_at_any_time_for_principal_or_more() -> None:
+    for amount in (10_000_00, 10_001_00):
+        loan = OneLoan()
+        loan.do("buyback", date(2024, 1, 20), amount)
+        assert loan.at.status is LoanStatus.BOUGHT_BACK
 
 
 def test_missed_is_grace_then_late_and_a_payment_cures() -> None:
