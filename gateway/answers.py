@@ -656,8 +656,19 @@ class Balances(BaseModel):
     claims: list[ClaimBalance]
 
 
+class LotOut(BaseModel):
+    """transfers: how often this part of a claim has been assigned."""
+
+    acquired: DayText
+    transfers: Count
+    face: Money
+
+
 class Position(BaseModel):
-    """market_price: the last one, else the best bid.  unrealised: market value less cost, both clean."""
+    """market_price: the last one, else the best bid.  unrealised: market value less cost, both clean.
+
+    sellable: what the rulebook lets be sold now of the lots, less what open sells hold.
+    """
 
     loan_id: str
     symbol: str
@@ -665,6 +676,8 @@ class Position(BaseModel):
     total: Money
     available: Money
     held: Money
+    sellable: Money
+    lots: list[LotOut]
     current_face: Money
     cost: Money
     cost_price: Money | None

@@ -31,6 +31,7 @@ from market.ids import AccountId, Face, Minor, PriceBp
 from market.money import div_half_up
 from market.orderbook.depth import Depth
 from market.orderbook.order import FINAL_STATUSES, OrderType, Side
+from market.venue.lots import eligible_face
 from market.venue.rulebook import FeeRule, Rulebook
 
 Row = dict[str, Any]
@@ -386,7 +387,9 @@ def position_row(loan: LoanView, claim: ClaimChanged, on: date) -> Row:
     """Return a holding with what it cost and what it is worth at the last price, else at the best bid.
 
     cost_price: what is held cost, in percent of its current face.  unrealised: market value less cost, both clean.
+    sellable: what the lots and other sells leave for another sell order today.
     """
+    eligible = eligible_face(claim.lots, loan.state.rulebook, on)
     face = _current_face(loan, claim.total)
     price = _market_price(loan)
     value = None if price is None else div_half_up(face * price, PAR)
@@ -395,6 +398,11 @@ def position_row(loan: LoanView, claim: ClaimChanged, on: date) -> Row:
         "symbol": loan.symbol,
         "currency": loan.state.terms.currency,
         **_amounts(claim),
+        "sellable": minor_text(eligible - claim.held),
+        "lots": [
+            {"acquired": lot.acquired.isoformat(), "transfers": lot.transfers, "face": minor_text(lot.face)}
+            for lot in claim.lots
+        ],
         "current_face": minor_text(face),
         "cost": minor_text(claim.cost),
         "cost_price": minor_text(div_half_up(claim.cost * PAR, face)) if face else None,

@@ -182,3 +182,23 @@ async def csv_of(who: Rest, path: str) -> str:
     async with aiohttp.ClientSession() as client, client.get(who.url + path, headers=headers) as response:
         assert (response.status, response.content_type) == (200, "text/csv")
         return await response.text()
+
+
+async def test_a_guarantee_is_drawn_when_its_days_have_passed_and_pays_what_it_covers(market: Market) -> None:
+    guarantee = {"kind": "insurer", "name": "Ins", "trigger_days": 30, "coverage": "principal_and_accrued"}
+    loan = {**LOAN, "loan_id": "G-1", "guarantee": guarantee}
+    assert (await market.admin.post("/v1/admin/loans", loan)).status == 201
+    await market.admin.post("/v1/admin/day-roll", {"to": "2024-03-16"})
+    drawn = {"event_id": "g-1", "loan_id": "G-1", "type": "buyback", "value_date": "2024-03-15"}
+    early = await market.admin.post(SERVICING, drawn)
+    assert (early.status, early.code, early.body["rule"]) == (422, "rule_violation", "trigger_days")
+    assert early.field == "value_date"
+    assert "2024-03-16" in early.body["detail"]
+    drawn["value_date"] = "2024-03-16"
+    little = await market.admin.post(SERVICING, {**drawn, "amount": "10000.00"})
+    assert (little.code, little.body["rule"]) == ("rule_violation", "guarantee_coverage")
+    assert (little.body["have"], little.body["need"]) == ("10000.00", "10194.83")
+    assert (await market.admin.post(SERVICING, drawn)).status == 201
+    assert (await market.anyone.get("/v1/loans/G-1")).body["status"] == "bought_back"
+    [paid] = (await market.anyone.get("/v1/loans/G-1/payments")).body["items"]
+    assert (paid["interest"], paid["principal"]) == ("194.83", "10000.00")

@@ -84,6 +84,13 @@ async def test_limits_holding_days_and_suitability_refuse_with_their_bounds(mark
     early = await market.buyer.post("/v1/orders", order("sell", loan_id="G-B"))
     assert (early.status, early.code, early.body["rule"]) == (422, "rule_violation", "min_holding_days")
     assert (early.body["have"], early.body["need"]) == ("0.00", "100.00")
+    [position] = (await market.buyer.get("/v1/positions")).body["items"]
+    assert (position["available"], position["sellable"]) == ("100.00", "0.00")
+    assert position["lots"] == [{"acquired": "2024-01-15", "transfers": 1, "face": "100.00"}]
+    await market.admin.post("/v1/admin/day-roll", {"to": "2024-01-22"})
+    [position] = (await market.buyer.get("/v1/positions")).body["items"]
+    assert position["sellable"] == "100.00"
+    assert (await market.buyer.post("/v1/orders", order("sell", loan_id="G-B"))).status == 201
 
 
 async def test_an_originators_loans_that_name_no_rulebook_get_his(market: Market) -> None:
