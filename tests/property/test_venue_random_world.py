@@ -71,9 +71,9 @@ FEES = Rulebook(
 TIGHT = Rulebook(  # everything that looks at lots, portfolios and classes, tight enough to refuse now and then
     name="tight",
     min_holding_days=2,
-    max_transfers=6,
-    limits=Limits(per_loan=Minor(2_000_00), per_borrower=Minor(3_000_00), per_grade_bp=60_00),
-    suitability=(("B", "c2"),),
+    max_transfers=3,
+    limits=Limits(per_loan=Minor(800_00), per_borrower=Minor(400_00), per_grade_bp=30_00),
+    suitability=(("A", "c2"),),
 )
 LOOSE = Rulebook(name="tight", min_holding_days=1, max_transfers=9, limits=Limits(per_loan=Minor(5_000_00)))
 RULEBOOKS = ["open", "open", "cn-strict", "tight", "tight"]
@@ -296,6 +296,19 @@ def run_world(seed: int, commands: int) -> tuple[int, int, int]:
         replayed.apply(Seq(seq), at, command)
     assert replayed.state_hash() == venue.state_hash(), f"seed {seed}: the log does not replay to the same state"
     return venue.state.last_trade_id - start[2], refusals, booked
+
+
+def test_the_tight_rulebook_refuses_by_each_of_its_rules() -> None:
+    met: set[object] = set()
+    for seed in range(4):
+        world = World(seed)
+        for _ in range(COMMANDS):
+            try:
+                world.market.do(world.command())
+            except MarketError as refusal:
+                met.add(refusal.details.get("rule"))
+    wanted = {"min_holding_days", "max_transfers", "suitability"}
+    assert met >= wanted | {"limit_per_loan", "limit_per_borrower", "limit_per_grade"}, met
 
 
 def test_a_restored_venue_goes_on_exactly_like_the_one_it_was_taken_from() -> None:
