@@ -17,10 +17,11 @@ from gateway.page import PLACES
 from gateway.rest.api import Access, Route
 from gateway.rest.routes import ROUTES
 from gateway.ws.methods import METHODS
-from gateway.ws.subscriptions import PRIVATE, Channel
+from gateway.ws.subscriptions import PRIVATE_STATES, Channel
 from tests.e2e.rest import Json, Market, Rest, order
 from tests.e2e.sockets import Socket, connected
 
+PRIVATE = ("executions", *PRIVATE_STATES)
 MINE = "a-secret"  # a word in all that A names
 
 
@@ -58,6 +59,7 @@ async def pair(market: Market) -> Pair:
         "cid": f"{MINE}-2",
         "key": key.body["key"],
         "loan_id": "L1",
+        "name": "open",
         "account_id": "ACCOUNT-A",
     }
     return Pair(market, a, b, objects)
