@@ -665,8 +665,9 @@ class LotOut(BaseModel):
 
 
 class Position(BaseModel):
-    """market_price: the last one, else the best bid.  unrealised: market value less cost, both clean.
+    """market_price: the last one, else the best bid, null once the loan ended: then it is worth nothing.
 
+    realised: clean result of what was sold, repaid or written off.  unrealised: market value less cost, both clean.
     sellable: what the rulebook lets be sold now of the lots, less what open sells hold.
     """
 
@@ -687,6 +688,32 @@ class Position(BaseModel):
     ytm: Ytm | None
     realised: Money
     unrealised: Money | None
+    xirr: MoneyWeighted | None
+
+
+class Performance(BaseModel):
+    """The result of all claims that the account ever had in a currency (docs/statements.md).
+
+    claims: held now.  unpriced: those of them without a market price, taken at what they cost.
+    paid_in, paid_out: for claims and from them, with accrued interest and fees.  interest: received less accrued paid.
+    result: realised + unrealised + interest + accrued - fees.
+    """
+
+    currency: str
+    business_date: DayText
+    claims: Count
+    unpriced: Count
+    cost: Money
+    market_value: Money
+    accrued: Money
+    paid_in: Money
+    paid_out: Money
+    realised: Money
+    unrealised: Money
+    interest: Money
+    fees: Money
+    result: Money
+    xirr: MoneyWeighted | None
 
 
 class CashflowTotal(BaseModel):

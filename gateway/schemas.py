@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from gateway.history import StoredServicing
+from gateway.results import Holding
 from gateway.views import PAR, AccountView, LoanView, Views
 from gateway.wire import (
     factor_text,
@@ -383,16 +384,15 @@ def balances_object(views: Views, account: AccountView) -> Row:
     }
 
 
-def position_row(loan: LoanView, claim: ClaimChanged, on: date) -> Row:
+def position_row(loan: LoanView, held: Holding, on: date) -> Row:
     """Return a holding with what it cost and what it is worth at the last price, else at the best bid.
 
     cost_price: what is held cost, in percent of its current face.  unrealised: market value less cost, both clean.
     sellable: what the lots and other sells leave for another sell order today.
     """
+    claim, value = held.claim, held.market_value
     eligible = eligible_face(claim.lots, loan.state.rulebook, on)
     face = _current_face(loan, claim.total)
-    price = _market_price(loan)
-    value = None if price is None else div_half_up(face * price, PAR)
     return {
         "loan_id": claim.loan_id,
         "symbol": loan.symbol,
@@ -406,10 +406,10 @@ def position_row(loan: LoanView, claim: ClaimChanged, on: date) -> Row:
         "current_face": minor_text(face),
         "cost": minor_text(claim.cost),
         "cost_price": minor_text(div_half_up(claim.cost * PAR, face)) if face else None,
-        "market_price": minor_or_none(price),
+        "market_price": minor_or_none(held.price),
         "market_value": minor_or_none(value),
-        "accrued": minor_text(accrued_of(loan, on, claim.total)),
-        "ytm": None if price is None else yield_text(loan.ytm_at(price)),
+        "accrued": minor_text(held.accrued(on)),
+        "ytm": None if held.price is None else yield_text(loan.ytm_at(held.price)),
         "realised": minor_text(claim.realised),
         "unrealised": None if value is None else minor_text(value - claim.cost),
     }
@@ -425,9 +425,3 @@ def _amounts(balance: CashChanged | ClaimChanged) -> Row:
 
 def _current_face(loan: LoanView, quantity: Face) -> int:
     return div_half_up(quantity * loan.state.outstanding, loan.state.terms.original_principal)
-
-
-def _market_price(loan: LoanView) -> PriceBp | None:
-    if loan.last_price is not None:
-        return loan.last_price
-    return loan.best_bid[0] if loan.best_bid is not None else None

@@ -49,6 +49,15 @@ NO_BOOK = -1  # no book has this digest
 YIELDS_KEPT = 512  # per loan: prices whose yield is remembered until date or state change
 
 
+def accrued_of_state(state: LoanChanged, schedule: Schedule, on: date) -> Accrued:
+    """Return what has accrued on a whole loan; nothing while it trades flat or once it is finished."""
+    is_flat = state.status in FLAT_STATUSES or state.status not in LIVE_STATUSES
+    if is_flat or schedule.paid >= len(schedule.rows):
+        return NOTHING_ACCRUED
+    row, period_start = schedule.rows[schedule.paid], schedule.period_start(schedule.paid)
+    return accrued(state.terms, row, period_start, state.outstanding, on, flat=False)
+
+
 class LoanView:
     """One loan as the public sees it. Schedule and yields are computed when first asked for, then kept."""
 
@@ -81,6 +90,13 @@ class LoanView:
     def last_price(self) -> PriceBp | None:
         """The last trade's price, also if that trade is older than this process."""
         return self.state.last_price
+
+    @property
+    def market_price(self) -> PriceBp | None:
+        """What a claim is valued at: the last price, else the best bid, None if there is neither or the loan ended."""
+        if self.state.status not in LIVE_STATUSES:
+            return None
+        return self.best_bid[0] if self.last_price is None and self.best_bid is not None else self.last_price
 
     @property
     def schedule(self) -> Schedule:
@@ -118,11 +134,7 @@ class LoanView:
 
     def accrued(self, on: date) -> Accrued:
         """Return accrued interest of the whole loan; nothing while it trades flat or once it is finished."""
-        row, state = self.next_due, self.state
-        if row is None or self.is_flat:
-            return NOTHING_ACCRUED
-        schedule = self.schedule
-        return accrued(state.terms, row, schedule.period_start(schedule.paid), state.outstanding, on, flat=False)
+        return accrued_of_state(self.state, self.schedule, on)
 
     def ytm_at(self, price: PriceBp) -> float | None:
         """Return the effective annual yield (XIRR, ACT/365F) of buying today at a clean price.

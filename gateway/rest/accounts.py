@@ -16,6 +16,7 @@ from gateway.answers import (
     NewKey,
     OwnTrade,
     Page,
+    Performance,
     Position,
     RevokedKey,
     StatementRow,
@@ -28,6 +29,7 @@ from gateway.history import NEVER
 from gateway.requests import Empty, NewApiKey
 from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
+from gateway.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim
 from gateway.schemas import (
     balances_object,
     execution_row,
@@ -35,7 +37,7 @@ from gateway.schemas import (
     position_row,
 )
 from gateway.statements import BEGINNING, csv_of, read_statement, statement_row
-from gateway.wire import SECOND, time_text
+from gateway.wire import SECOND, time_text, yield_text
 from market.errors import InvalidArguments
 
 
@@ -69,9 +71,25 @@ async def positions(call: Call) -> web.Response:
     claims = sorted(call.account.claims.items())
     [after] = call.query.cursor(str) or [""]
     limit = call.query.limit()
-    held = [(loan_id, claim) for loan_id, claim in claims if claim.total and loan_id > after]
-    items = [position_row(views.loans[loan_id], claim, views.business_date) for loan_id, claim in held[:limit]]
-    return page(items, cursor_of(held[limit - 1][0]) if len(held) > limit else None)
+    held = [claim for loan_id, claim in claims if claim.total and loan_id > after]
+    on, up_to = views.business_date, views.engine_seq
+    holdings = [holding(views.loans[claim.loan_id], claim) for claim in held[:limit]]
+    items = [position_row(views.loans[each.claim.loan_id], each, on) for each in holdings]
+    loans = [each.claim.loan_id for each in holdings]
+    flows = await claim_flows(call.api.pool, call.principal.account_id, up_to=up_to, loans=loans)
+    xirr = await asyncio.to_thread(returns_by_claim, holdings, flows, on)
+    for item, loan_id in zip(items, loans, strict=True):
+        item["xirr"] = yield_text(xirr[loan_id])
+    return page(items, cursor_of(held[limit - 1].loan_id) if len(held) > limit else None)
+
+
+async def performance(call: Call) -> web.Response:
+    """The result of all claims that the account ever had, by currency. Added up off the loop, like expected flows."""
+    views = call.api.views
+    on, up_to = views.business_date, views.engine_seq
+    holdings = [holding(views.loans[loan_id], claim) for loan_id, claim in call.account.claims.items()]
+    flows = await currency_flows(call.api.pool, call.principal.account_id, up_to=up_to)
+    return page(await asyncio.to_thread(performance_rows, holdings, flows, on), None)
 
 
 class Grouping(StrEnum):
@@ -190,6 +208,16 @@ ROUTES = (
         positions,
         PAGE,
         doc=Doc(summary="Claims with what they cost and what they are worth", answers={200: Page[Position]}),
+    ),
+    Route(
+        "GET",
+        "/v1/performance",
+        Access.READ,
+        performance,
+        doc=Doc(
+            summary="What all claims earned, by currency: results, interest, fees, money-weighted return",
+            answers={200: Page[Performance]},
+        ),
     ),
     Route(
         "GET",

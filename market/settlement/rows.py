@@ -137,7 +137,7 @@ def rows_of(entries: Sequence[LogEntry], *, epoch: int, head: bytes) -> Rows:
 
 def _add_events(rows: Rows, entry: LogEntry) -> None:
     seq, at = entry.seq, entry.at
-    moved = any(type(event) is Posted for event in entry.events)  # else totals and costs are as they were
+    moved = any(type(event) in (Posted, Serviced) for event in entry.events)  # else totals and costs are as they were
     faces: set[tuple[str, str]] = set()  # (account, loan) of which face moved: else the lots are as they were
     for event in entry.events:
         match event:

@@ -70,6 +70,8 @@ def _plan(state: State, command: ServiceLoan) -> tuple[tuple[bool, ...], list[Pl
 def _book(state: State, event: ServicingEvent, digest: bytes, outcome: Outcome, changes: Changes) -> None:
     loan, after = state.loans[event.loan_id], outcome.after
     distributed = _pay_holders(state, loan, event, outcome, changes)
+    if event.type is ServicingType.WRITE_OFF:
+        _realise_loss(state, loan, changes)
     loan.status, loan.outstanding, loan.schedule = after.status, after.outstanding, after.schedule
     loan.terms = replace(loan.terms, never_late=after.never_late)
     loan.is_serviced, loan.day = True, None
@@ -132,6 +134,18 @@ def _pay_holders(state: State, loan: Loan, event: ServicingEvent, outcome: Outco
     if distributed:
         changes.post(EntryKind.SERVICING, event.event_id, *postings)
     return Minor(distributed)
+
+
+def _realise_loss(state: State, loan: Loan, changes: Changes) -> None:
+    """What the claims cost is lost: a later recovery is all gain. The claims themselves stay with their holders."""
+    loan_id = loan.terms.loan_id
+    for account_id in sorted(loan.holders):
+        account = state.accounts[account_id]
+        claim = account.claims[loan_id]
+        if claim.cost:
+            claim.realised -= claim.cost
+            claim.cost = 0
+            changes.claim(account, loan_id)
 
 
 def _review_orders(state: State, loan: Loan, kind: ServicingType, changes: Changes) -> None:
