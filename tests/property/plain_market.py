@@ -125,6 +125,10 @@ class PlainMarket:
                     cost = half_up(Fraction(self.costs[claim] * amount, outstanding))
                     self.costs[claim] -= cost
                     self.realised[claim] += part - cost
+        if event.type is ServicingType.WRITE_OFF:
+            for account in faces:
+                claim = account, str(loan_id)
+                self.realised[claim] -= self.costs.pop(claim, 0)
 
     def after_event(self, event: ServicingEvent, ended: dict[int, str]) -> None:
         """End the loan's orders that can't stay or did not want to; hold anew for the others."""
