@@ -49,7 +49,7 @@ class ExactWorld:
         self.has_pegs = self.rng.random() < 0.5  # then days pass one by one, and events come one by one
         self.market = Market(loans=(), day=date(2023, 1, 1) + timedelta(self.rng.randrange(700)))
         self.venue = self.market.venue
-        self.venue.state.rulebooks["fees"] = FEES
+        self.venue.state.rulebooks[FEES.name] = FEES
         self.plain = PlainMarket(self.venue.state.today)
         self.schedules: dict[str, Schedule] = {}
         self.seen: Counter[str] = Counter()
@@ -315,7 +315,7 @@ class ExactWorld:
             ),
         )
         issued = Face(rng.choice([principal, principal, principal * 3 // 4]))
-        return RegisterLoan(terms=terms, issued_face=issued, rulebook="fees")
+        return RegisterLoan(terms=terms, issued_face=issued, rulebook=FEES.name)
 
     def _issue(self) -> Command:
         loan = self.rng.choice(self._living())

@@ -16,7 +16,7 @@ from market.venue.rulebook import FeeRule, Rulebook
 from tests.property.plain_loan import LIVE, Money, PlainLoan, half_up, shares
 
 FEES = Rulebook(
-    name="open",
+    name="fees",
     buyer_fee=FeeRule(rate_ppm=2_500, minimum=Minor(3)),
     seller_fee=FeeRule(rate_ppm=3_000, cap=Minor(500)),
 )
