@@ -132,6 +132,15 @@ CHECKS = {
             SELECT loan_id, sum(face) AS face FROM market.position WHERE account_id <> 'ISSUE' GROUP BY loan_id
         ) holders USING (loan_id) WHERE coalesce(face, 0) <> issued OR issued > original_principal
     """,
+    "lending_equals_its_loans": """
+        SELECT format('%s in %s: lent %s, transferred %s, its loans make %s and %s', originator, currency,
+                      lent, transferred, coalesce(principal, 0), coalesce(issued, 0))
+        FROM market.lending FULL JOIN (
+            SELECT originator, currency, sum(original_principal) AS principal, sum(issued) AS issued
+            FROM market.loan GROUP BY 1, 2
+        ) loans USING (originator, currency)
+        WHERE (lent, transferred) IS DISTINCT FROM (principal, issued) OR transferred > lent
+    """,
     "nothing_negative": """
         SELECT format('%s %s: %s', account_id, currency, total) FROM market.cash_balance
             WHERE (total < 0) <> (account_id = 'CUSTODY') AND total <> 0

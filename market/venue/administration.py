@@ -153,7 +153,7 @@ def register_loan(state: State, command: RegisterLoan, changes: Changes) -> Done
         rulebook=state.rulebooks[_rulebook_of(state, command)],
         book=OrderBook(terms.loan_id),
     )
-    state.loans[terms.loan_id] = loan
+    state.add_loan(loan)
     changes.loan(loan)
     if command.issued_face:
         _issue(state, loan, command.issued_face, changes)
@@ -166,7 +166,8 @@ def issue_face(state: State, command: IssueFace, changes: Changes) -> Done:
         raise LoanClosed(f"loan {command.loan_id} is {loan.status}", loan_status=loan.status)
     if command.face <= 0:
         raise InvalidQuantity("the face must be positive", field="face")
-    room = loan.terms.original_principal - loan.issued
+    lending = state.lending_of(loan)
+    room = min(loan.terms.original_principal - loan.issued, lending.lent - lending.transferred)
     if command.face > room:
         raise RuleViolation(f"only {room / 100:.2f} can still be issued", field="face", rule="balance_coefficient")
     _issue(state, loan, command.face, changes)
@@ -290,6 +291,7 @@ def _issue(state: State, loan: Loan, face: Face, changes: Changes) -> None:
     claim.cost += principal_of(loan, face, PAR)
     lots.add(claim.lots, state.today, 0, face)
     loan.issued = Face(loan.issued + face)
+    state.lending_of(loan).transferred += face
     loan.holders.add(originator.account_id)
     changes.loan(loan)
     changes.claim(originator, terms.loan_id)

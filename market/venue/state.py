@@ -212,11 +212,20 @@ class Loan:
 
 
 @dataclass(slots=True)
+class Lending:
+    """What one originator lent in a currency, and the face of it that was issued: transferred <= lent, always."""
+
+    lent: int = 0
+    transferred: int = 0
+
+
+@dataclass(slots=True)
 class State:
     mode: Mode = Mode.OPEN
     business_date: date | None = None  # None until the market was opened for the first time
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     loans: dict[LoanId, Loan] = field(default_factory=dict)
+    lending: defaultdict[tuple[AccountId, Currency], Lending] = field(default_factory=lambda: defaultdict(Lending))
     orders: dict[OrderId, Order] = field(default_factory=dict)  # open ones, sides of quotes too
     expiries: "SortedSet" = field(default_factory=SortedSet)
     custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
@@ -230,6 +239,15 @@ class State:
         if self.business_date is None:
             raise InvariantViolation("the market was never opened: its log must begin with OpenMarket")
         return self.business_date
+
+    def add_loan(self, loan: Loan) -> None:
+        self.loans[loan.terms.loan_id] = loan
+        lending = self.lending_of(loan)
+        lending.lent += loan.terms.original_principal
+        lending.transferred += loan.issued
+
+    def lending_of(self, loan: Loan) -> Lending:
+        return self.lending[loan.terms.originator, loan.terms.currency]
 
     def account(self, account_id: AccountId) -> Account:
         try:
@@ -286,6 +304,14 @@ class State:
         for currency, total in cash.items():
             if total != self.custody_totals[currency]:
                 yield f"accounts hold {total} {currency}, the custodian {self.custody_totals[currency]}"
+        lending: defaultdict[tuple[AccountId, Currency], Lending] = defaultdict(Lending)
+        for loan in self.loans.values():
+            of_originator = lending[loan.terms.originator, loan.terms.currency]
+            of_originator.lent += loan.terms.original_principal
+            of_originator.transferred += loan.issued
+        for whose, made in lending.items():
+            if self.lending[whose] != made or made.transferred > made.lent:
+                yield f"loans of {whose} make {made}, kept is {self.lending[whose]}"
         for loan_id, loan in self.loans.items():
             if face[loan_id] != loan.issued or loan.issued > loan.terms.original_principal:
                 yield f"holders of {loan_id} have {face[loan_id]}, issued are {loan.issued}"

@@ -203,7 +203,7 @@ class Venue:
                 case AccountChanged():
                     state.accounts[event.account_id] = _account(event)
                 case LoanChanged():
-                    state.loans[event.terms.loan_id] = _loan(event)
+                    state.add_loan(_loan(event))
                 case CustodyMoved():
                     state.custody[event.custody_ref] = event
                     state.custody_totals[event.currency] += event.amount

@@ -31,6 +31,7 @@ TAMPERED = {
         "UPDATE market.cash_balance SET total = total - 1 WHERE account_id = 'CUSTODY'",
     ],
     "positions_equal_issued_face": ["UPDATE market.loan SET issued = issued - 1 WHERE issued > 0"],
+    "lending_equals_its_loans": ["UPDATE market.lending SET transferred = transferred - 1"],
     "nothing_negative": [
         "ALTER TABLE market.cash_balance DROP CONSTRAINT cash_not_negative",
         "UPDATE market.cash_balance SET total = -total WHERE account_id = 'B'",

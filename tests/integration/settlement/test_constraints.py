@@ -85,6 +85,7 @@ REFUSED = {
     "loan_status_known": "UPDATE market.loan SET status = 'lost'",
     "loan_outstanding_within_twice_principal": "UPDATE market.loan SET outstanding = 2 * original_principal + 1",
     "loan_issued_within_principal": "UPDATE market.loan SET issued = original_principal + 1",
+    "transferred_within_lent": "UPDATE market.lending SET transferred = lent + 1",
     "loan_paid_not_negative": "UPDATE market.loan SET paid = -1",
     "loan_last_price_positive": "UPDATE market.loan SET last_price = 0",
     "loan_identity_is_fixed": "UPDATE market.loan SET original_principal = original_principal + 1",

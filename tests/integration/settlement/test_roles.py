@@ -12,6 +12,7 @@ HISTORY = [
 ]
 STATE = [
     *("lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule", "kill_switch"),
+    "lending",
 ]
 COMMIT_NOTHING = f"SELECT market.commit_batch(0, 0, 0, ''{', NULL' * 15})"
 

@@ -22,7 +22,9 @@ from market.commands import (
     Withdraw,
 )
 from market.events import CustodyMoved, LoanChanged, MarketChanged
-from market.ids import AccountId, Currency, Face, LoanId, Minor
+from market.ids import AccountId, Currency, Face, LoanId, Minor, TradeId
+from market.venue.state import Lending
+from market.venue.venue import Venue
 from tests.builders import DAY, LOAN, Market, buy, deposit, open_account, register, sell, terms
 
 
@@ -147,6 +149,27 @@ def test_the_balance_coefficient_is_a_hard_rule() -> None:
     assert refusal.value.details == {"rule": "balance_coefficient"}
     market.do(IssueFace(loan_id=LOAN, face=Face(400_000_00)))
     assert market.claim("ORIG") == (1_000_000_00, 0)
+    market.venue.state.check_invariants()
+
+
+def test_of_all_that_an_originator_lent_no_more_is_transferred() -> None:
+    """Over two loans of a currency, also after a restart; another currency is counted by itself."""
+    market = Market(loans=())
+    for loan_id, lent, issued in (("L1", 700_000_00, 600_000_00), ("L2", 300_000_00, 0)):
+        principal = Minor(lent)
+        market.do(register(loan_id, issued, original_principal=principal, outstanding_at_registration=principal))
+    market.do(register("L3", currency=Currency("CNY")))
+    restored = Venue.restore(market.venue.seq, market.venue.snapshot(), last_trade_id=TradeId(0))
+    key = AccountId("ORIG"), Currency("USD")
+    for venue in (market.venue, restored):
+        assert venue.state.lending[key] == Lending(lent=1_000_000_00, transferred=600_000_00)
+        venue.state.check_invariants()
+    for loan_id, room in (("L1", 100_000_00), ("L2", 300_000_00)):
+        with pytest.raises(errors.RuleViolation) as refusal:
+            market.do(IssueFace(loan_id=LoanId(loan_id), face=Face(room + 1)))
+        assert refusal.value.details == {"rule": "balance_coefficient"}
+        market.do(IssueFace(loan_id=LoanId(loan_id), face=Face(room)))
+    assert market.venue.state.lending[key] == Lending(lent=1_000_000_00, transferred=1_000_000_00)
     market.venue.state.check_invariants()
 
 
