@@ -334,7 +334,7 @@ def instalment_status(row: Instalment, on: date, *, is_paid: bool, is_next: bool
         return "paid"
     if row.due_date < on:
         return "late"
-    return "due" if is_next else "future"
+    return "due" if is_next or row.due_date == on else "future"
 
 
 def book_object(views: Views, loan: LoanView, depth: Depth, now: int) -> Row:

@@ -48,6 +48,9 @@ async def test_arrears_are_late_and_a_default_expects_nothing(market: Market) ->
     await hold(market, "1000.00")
     await market.admin.post("/v1/admin/day-roll", {"to": "2024-03-05"})
     assert [row["status"] for row in await expected(market)][:3] == ["late", "future", "future"]
+    await market.admin.post("/v1/admin/day-roll", {"to": "2024-03-15"})
+    on_a_due_date = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"][:3]
+    assert [row["status"] for row in on_a_due_date] == ["late", "due", "future"]
     event = {"event_id": "d-1", "loan_id": "L1", "type": "default", "value_date": "2024-03-05"}
     assert (await market.admin.post("/v1/admin/servicing", event)).status == 201
     assert await expected(market) == []
