@@ -206,11 +206,13 @@ class LoansAudit(BaseModel):
 
 
 class BalanceCoefficient(BaseModel):
+    """coefficient: lent / transferred, never below 1 (平衡系数); null as long as nothing is transferred."""
+
     originator: str
     currency: str
     lent: Money
     transferred: Money
-    coefficient: Factor
+    coefficient: Factor | None
 
 
 class TitlesAudit(BaseModel):

@@ -84,5 +84,5 @@ def _coefficient(row: asyncpg.Record) -> dict[str, Any]:
         "currency": row["currency"],
         "lent": minor_text(row["lent"]),
         "transferred": minor_text(row["transferred"]),
-        "coefficient": factor_text(row["transferred"], row["lent"]),
+        "coefficient": factor_text(row["lent"], row["transferred"]) if row["transferred"] else None,
     }

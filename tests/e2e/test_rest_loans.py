@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from market.claims.loan import ClaimType, LoanStatus
-from market.commands import RegisterLoan, RollDay
-from market.ids import Face
-from tests.builders import register, terms
+from market.commands import AccountKind, IssueFace, RegisterLoan, RollDay
+from market.ids import Face, LoanId
+from tests.builders import open_account, register, terms
 from tests.e2e.rest import Market, order
 
 
@@ -236,3 +236,14 @@ async def test_the_audit_adds_up_after_trading(market: Market) -> None:
     [row] = audit["balance_coefficient"]
     assert (row["originator"], row["lent"], row["transferred"]) == ("ORIG", "20000.00", "20000.00")
     assert row["coefficient"] == "1.00000000"
+
+
+async def test_the_balance_coefficient_is_what_was_lent_over_what_was_transferred(market: Market) -> None:
+    async def told() -> list[tuple[str, str, str | None]]:
+        rows = (await market.anyone.get("/v1/audit")).body["balance_coefficient"]
+        return [(row["lent"], row["transferred"], row["coefficient"]) for row in rows if row["originator"] == "HALF"]
+
+    await market.stack.do(open_account("HALF", AccountKind.ORIGINATOR), register("H1", issued=0, originator="HALF"))
+    assert await told() == [("10000.00", "0.00", None)]
+    await market.stack.do(IssueFace(loan_id=LoanId("H1"), face=Face(4_000_00)))
+    assert await told() == [("10000.00", "4000.00", "2.50000000")]

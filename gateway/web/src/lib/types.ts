@@ -279,7 +279,7 @@ export interface Audit {
     currency: string;
     lent: string;
     transferred: string;
-    coefficient: string;
+    coefficient: string | null;
   }[];
 }
 
