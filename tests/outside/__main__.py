@@ -75,6 +75,9 @@ PROGRAMS = {
     "kraken-sdk-trade": Program("python-kraken-sdk's REST and socket clients", python("kraken_sdk_trade.py")),
     "websocket": Program("Autobahn's WebSocket cases 1 to 7 and 10", python("websocket_cases.py"), with_noise=False),
     "k6": Program("k6: 1,000 sockets", lambda _: [[str(BIN / "k6"), "run", "--quiet", str(HERE / "sockets.js")]]),
+    "asyncapi": Program(
+        "the official parser over the AsyncAPI document", lambda _: [node(HERE / "asyncapi_document.mjs")]
+    ),
     "docs": Program("the examples of docs/outside_clients.md", documented),
     "schemathesis": Program("schemathesis over the OpenAPI document", fuzz, with_noise=False, with_all_scopes=True),
 }
