@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from gateway.client import ApiError, ApiKey, Client, decimal, loan_body, retried
 from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
+from gateway.demo.market_maker import Curve, CurveMaker
 from gateway.demo.traders import Investor, Listed, MarketMaker, Originator, Tally, Trader, listed_loans
 from gateway.lifecycle import Running, stop_on_signals, write_private
 from gateway.serve import running_service
@@ -181,7 +182,8 @@ def _traders(
     originators = [name for name in keys if any(name in titles for titles in ORIGINATORS.values())]
     investors = dict.fromkeys(SELLERS, 0.25) | dict.fromkeys(BUYERS, 0.75)
     return [
-        *(MarketMaker(**named(name, "market_maker", len(MARKET_MAKERS))) for name in MARKET_MAKERS),
+        MarketMaker(**named(MARKET_MAKERS[0], "market_maker", len(MARKET_MAKERS))),
+        CurveMaker(curve=Curve.of(loans), **named(MARKET_MAKERS[1], "market_maker", len(MARKET_MAKERS))),
         *(Originator(**named(name, "originator", len(originators))) for name in originators),
         *(Investor(leaning=buys, **named(name, "investor", len(investors))) for name, buys in investors.items()),
     ]

@@ -1,4 +1,4 @@
-"""The demo's traders: originators, investors and two market-makers, each with a key and a socket of its own.
+"""The demo's traders: originators, investors and a market-maker by orders, each with a key and a socket of its own.
 
 They know what the public API tells anyone. A fair price is what makes a loan yield what its trader asks of it, and that
 wanders; market-makers quote around it on both sides and amend as it moves, originators offer new claims a little above
@@ -73,6 +73,8 @@ class Listed:
     flows: Sequence[Flow]
     outstanding: int
     accrued: Accrued
+    grade: str
+    remaining_months: int
     anchor: float
     ceiling: int
     size: int
@@ -90,7 +92,7 @@ class Listed:
 
 async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]:
     """Return the first `count` current loans of the market, priced as of its business date."""
-    on = date.fromisoformat((await client.get("/v1/time"))["business_date"])
+    on = (await client.get("/v1/time"))["business_date"]
     rows: list[Json] = []
     cursor: dict[str, str] = {}
     while len(rows) < count:
@@ -99,10 +101,18 @@ async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]
         if not page["next_cursor"]:
             break
         cursor = {"cursor": page["next_cursor"]}
-    return [_listed(row, on, random.Random(f"{seed} {row['loan_id']}")) for row in rows[:count]]
+    return [
+        listed_loan(row, on, anchor=_anchor(row, random.Random(f"{seed} {row['loan_id']}"))) for row in rows[:count]
+    ]
 
 
-def _listed(row: Json, on: date, rng: random.Random) -> Listed:
+def _anchor(row: Json, rng: random.Random) -> float:
+    return effective_from_nominal(float(row["annual_rate"])) + rng.uniform(-0.01, 0.02)
+
+
+def listed_loan(row: Json, business_date: str, *, anchor: float) -> Listed:
+    """Return a loan of GET /v1/loans, priced as of a business date."""
+    on = date.fromisoformat(business_date)
     rate_ppm, outstanding = units(row["annual_rate"], places=6), units(row["outstanding_principal"])
     accrued = units(row["accrued"])
     terms = LoanTerms(
@@ -127,7 +137,9 @@ def _listed(row: Json, on: date, rng: random.Random) -> Listed:
         flows=flows,
         outstanding=outstanding,
         accrued=Accrued(accrued, 1),
-        anchor=effective_from_nominal(rate_ppm / 1_000_000) + rng.uniform(-0.01, 0.02),
+        grade=row["grade"],
+        remaining_months=row["remaining_months"],
+        anchor=anchor,
         ceiling=(total_cash(flows) - accrued) * 10_000 // outstanding - 1,  # accrued is rounded, so one less
         size=500_000 if row["currency"] == "CNY" else 10_000,
     )
@@ -149,6 +161,7 @@ class Trader:
         self._tally = tally
         self._rate = rate
         self._socket: Socket | None = None
+        self._group: asyncio.TaskGroup | None = None  # of this connection
         self._told = asyncio.Event()  # what it owns
 
     async def run(self) -> None:
@@ -156,7 +169,7 @@ class Trader:
         while True:
             try:
                 async with self._client, await self._client.socket() as socket, asyncio.TaskGroup() as group:
-                    self._socket = socket
+                    self._socket, self._group = socket, group
                     await socket.login(session=self.name)
                     self.orders.clear()
                     self._told.clear()
