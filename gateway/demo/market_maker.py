@@ -26,7 +26,7 @@ SKEWS_MAX = 3.0  # times SKEW
 WANTED_SIZES = 4  # the inventory it likes to hold, in usual orders
 HALF_SPREAD_BP = 15
 FACE_MIN = 10_000  # below this it does not quote, in minor units
-PROTECTION = {"max_fills": 50, "window_ms": 1_000}
+PROTECTION = {"max_fills": 250, "window_ms": 1_000}  # more than its first frame takes of offers that it finds cheap
 PROTECTED_S = 5.0  # it stays out so long after its protection has fired
 
 
