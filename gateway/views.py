@@ -66,10 +66,10 @@ class LoanView:
         *("book", "recent", "state", "symbol"),
     )
 
-    def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
+    def __init__(self, state: LoanChanged, business_date: Callable[[], date], first_seq: int = 1) -> None:
         self.state = state
         self.symbol = f"{state.terms.loan_id}/{state.terms.currency}"
-        self.book = LevelBook()
+        self.book = LevelBook(first_seq=first_seq)
         self.recent: deque[tuple[Nanos, Traded]] = deque(maxlen=RECENT_TRADES)  # oldest first
         self._business_date = business_date
         self._day = RollingDay()
@@ -238,9 +238,15 @@ def quotes_ended(before: AccountView, after: AccountView) -> list[QuoteState]:
 
 
 class Views:
-    """An engine listener; register it before every other one."""
+    """An engine listener; register it before every other one.
 
-    def __init__(self) -> None:
+    new_first_seq: asked at every snapshot for the number from which views of books count. Where another process, or
+    this one before, counted in the same epoch, it must be one that makes no number of theirs name another state.
+    """
+
+    def __init__(self, new_first_seq: Callable[[], int] = lambda: 1) -> None:
+        self._new_first_seq = new_first_seq
+        self._first_seq = 1
         self.epoch = 0
         self.engine_seq = Seq(0)
         self.mode = Mode.OPEN
@@ -300,6 +306,7 @@ class Views:
         quoting, self.accounts = self.accounts, {}
         self.rulebooks = {}
         self.epoch, self.engine_seq = epoch, seq
+        self._first_seq = self._new_first_seq()
         owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
         for event in events:
             if isinstance(event, owners):
@@ -358,7 +365,7 @@ class Views:
         loan_id = event.terms.loan_id
         loan = self.loans.get(loan_id)
         if loan is None:
-            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date)
+            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date, self._first_seq)
             self._restated[loan_id] = loan
             return
         if replace(loan.state, last_price=event.last_price) != event:

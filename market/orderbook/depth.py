@@ -4,7 +4,7 @@ Layout: a LevelBook holds the visible total of every price, fed by the book's le
 its best N levels and remembers of them only the worst price it showed. A delta follows from that price and the levels
 touched since the last flush, at a cost that does not grow with N.
 Invariants: a reader who applies each delta to the snapshot and cuts to N levels holds the N best levels, always;
-`seq` of a view goes 1, 2, 3, ... and names one state.
+`seq` of a view goes up by one and names one state.
 Left out: epochs, timestamps, merging for slow readers, rendering (gateway/).
 """
 
@@ -146,9 +146,9 @@ class DepthView:
 
     __slots__ = ("_asks", "_asks_floor", "_bids", "_bids_floor", "depth", "seq")
 
-    def __init__(self, depth: int, bids: LevelSide, asks: LevelSide) -> None:
+    def __init__(self, depth: int, bids: LevelSide, asks: LevelSide, first_seq: int) -> None:
         self.depth = depth
-        self.seq = 1
+        self.seq = first_seq
         self._bids, self._asks = bids, asks
         self._bids_floor, self._asks_floor = bids.floor_of(depth), asks.floor_of(depth)
 
@@ -177,11 +177,12 @@ class DepthView:
 
 
 class LevelBook:
-    """The visible totals of one book, and the views of it that somebody asked for."""
+    """The visible totals of one book, and the views of it that somebody asked for. first_seq: of each view."""
 
-    __slots__ = ("_asks", "_bids", "_views")
+    __slots__ = ("_asks", "_bids", "_first_seq", "_views")
 
-    def __init__(self, changes: Iterable[LevelChange] = ()) -> None:
+    def __init__(self, changes: Iterable[LevelChange] = (), first_seq: int = 1) -> None:
+        self._first_seq = first_seq
         self._bids = LevelSide(Side.BUY)
         self._asks = LevelSide(Side.SELL)
         self._views: dict[int, DepthView] = {}
@@ -209,7 +210,7 @@ class LevelBook:
         require_flushed(self._bids, self._asks)
         view = self._views.get(depth)
         if view is None:
-            view = self._views[depth] = DepthView(depth, self._bids, self._asks)
+            view = self._views[depth] = DepthView(depth, self._bids, self._asks, self._first_seq)
         return view
 
     def best(self, side: Side) -> Row | None:

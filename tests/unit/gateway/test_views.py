@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
-from gateway.views import LoanView, Views
+from gateway.views import NO_BOOK, LoanView, Views
 from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
 from market.events import LogEntry, Traded
@@ -293,3 +293,16 @@ def test_after_a_rebuild_an_account_knows_which_quotes_it_lost() -> None:
     ]
     committed.views.on_snapshot(3, venue.seq, venue.snapshot())
     assert committed.views.account(AccountId("ORIG")).lost_quotes == []
+
+
+def test_where_others_count_in_the_same_epoch_no_number_of_theirs_names_a_state_of_ours() -> None:
+    """Two gateways, and one of them again after a commit that it missed: a condition on the book holds at one alone."""
+    market, starts = Committed(), iter((1_000_001, 2_000_001, 3_000_001))
+    one, other = Views(lambda: next(starts)), Views(lambda: next(starts))
+    for views in (one, other):
+        views.on_snapshot(1, market.market.venue.seq, market.market.venue.snapshot())
+    seq = one.loans[LoanId("L1")].book.view(10).snapshot().seq
+    assert one.condition(LoanId("L1"), seq) == one.loans[LoanId("L1")].digest_at(seq) != NO_BOOK
+    assert other.condition(LoanId("L1"), seq) == NO_BOOK
+    one.on_snapshot(1, market.market.venue.seq, market.market.venue.snapshot())
+    assert one.condition(LoanId("L1"), seq) == NO_BOOK
