@@ -69,11 +69,16 @@ def check_mode(mode: Mode, *, post_only: bool) -> None:
 def check_price(loan: Loan, price: PriceBp, *, field: str = "limit_price") -> None:
     rules = loan.rulebook
     if price <= 0 or price % rules.tick:
-        raise InvalidPrice(f"the price must be a positive multiple of the tick, {rules.tick} bp", field=field)
+        text = f"the price must be a positive multiple of the tick, {rules.tick} bp"
+        raise InvalidPrice(text, field=field, rule="tick", bound=rules.tick)
     lowest, highest = price_bounds(loan)
     if not lowest <= price <= highest:
-        bounds = f"{lowest / 100:.2f} to {highest / 100:.2f}"
-        raise PriceOutOfBand(f"the price must be within {bounds}", field=field)
+        text = f"the price must be within {decimal_text(lowest)} to {decimal_text(highest)}"
+        if rules.price_min <= price <= rules.price_max:
+            rule, bound = "collar_pct", lowest if price < lowest else highest
+        else:
+            rule, bound = ("price_min", rules.price_min) if price < lowest else ("price_max", rules.price_max)
+        raise PriceOutOfBand(text, field=field, rule=rule, bound=bound)
 
 
 def price_bounds(loan: Loan) -> tuple[PriceBp, PriceBp]:
@@ -99,21 +104,27 @@ def market_limit(loan: Loan, state: State, side: Side) -> PriceBp:
 def check_quantity(loan: Loan, quantity: Face, price: PriceBp) -> None:
     rules = loan.rulebook
     if quantity <= 0 or quantity % rules.lot:
-        raise InvalidQuantity("the quantity must be a positive multiple of the lot", field="order_qty")
+        text = f"the quantity must be a positive multiple of the lot, {decimal_text(rules.lot)}"
+        raise InvalidQuantity(text, field="order_qty", rule="lot", bound=rules.lot)
     if quantity < rules.min_face:
-        raise BelowMinimum("the quantity is below the minimum face", field="order_qty", need=rules.min_face)
+        least = rules.min_face
+        text = f"the quantity is below the minimum face, {decimal_text(least)}"
+        raise BelowMinimum(text, field="order_qty", rule="min_face", bound=least, need=least)
     if principal_of(loan, quantity, price) < rules.min_consideration:
-        raise BelowMinimum("the consideration would round below the minimum", field="order_qty")
+        text = f"the consideration would round below the minimum, {decimal_text(rules.min_consideration)}"
+        raise BelowMinimum(text, field="order_qty", rule="min_consideration", bound=rules.min_consideration)
 
 
 def check_parts(loan: Loan, quantity: Face, *, min_quantity: Face | None, display_quantity: Face | None) -> None:
     """Minimum and displayed quantity: whole lots, not above the order, and no iceberg whose tip is dust."""
     lot, min_face = loan.rulebook.lot, loan.rulebook.min_face
-    for field, part, least in (("min_qty", min_quantity, lot), ("display_qty", display_quantity, min_face)):
+    for field, part, rule, least in (
+        ("min_qty", min_quantity, "lot", lot),
+        ("display_qty", display_quantity, "min_face", min_face),
+    ):
         if part is not None and (part < least or part % lot or part > quantity):
-            raise InvalidQuantity(
-                f"{field} must be whole lots, at least {least / 100:.2f}, at most the quantity", field=field
-            )
+            text = f"{field} must be whole lots, at least {decimal_text(least)}, at most the quantity"
+            raise InvalidQuantity(text, field=field, rule="lot" if part % lot else rule, bound=least)
 
 
 def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
@@ -132,15 +143,17 @@ def check_resting(loan: Loan, state: State, price: PriceBp) -> None:
     if loan.status not in rules.tradable_statuses:
         raise RuleViolation(f"a {loan.status} loan does not trade under {rules.name}", rule="tradable_statuses")
     if price > PAR and not rules.premium_allowed:
-        raise RuleViolation("no premium is allowed: at most 100.00", field="limit_price", rule="premium_allowed")
+        text = "no premium is allowed: at most 100.00"
+        raise RuleViolation(text, field="limit_price", rule="premium_allowed", bound=PAR)
     if rules.max_discount_bp is not None and PAR - price > rules.max_discount_bp:
-        lowest = decimal_text(PAR - rules.max_discount_bp)
-        text = f"the discount is too large: at least {lowest}"
-        raise RuleViolation(text, field="limit_price", rule="max_discount_pct")
+        lowest = PAR - rules.max_discount_bp
+        text = f"the discount is too large: at least {decimal_text(lowest)}"
+        raise RuleViolation(text, field="limit_price", rule="max_discount_pct", bound=lowest)
     cap = loan.on(state.today).price_cap
     if cap is not None and price > cap:
-        text = f"above {decimal_text(max(cap, 0))} a buyer would yield less than the floor"
-        raise YieldFloor(text, field="limit_price", rule="yield_floor")
+        highest = max(cap, 0)
+        text = f"above {decimal_text(highest)} a buyer would yield less than the floor"
+        raise YieldFloor(text, field="limit_price", rule="yield_floor", bound=highest)
 
 
 def in_blackout(loan: Loan, today: date) -> bool:

@@ -26,17 +26,19 @@ def market() -> Market:
 @pytest.mark.parametrize(
     ("price", "quantity", "error", "rule"),
     [
-        pytest.param(10_001, 100_00, RuleViolation, "premium_allowed", id="a premium"),
-        pytest.param(9_499, 100_00, RuleViolation, "max_discount_pct", id="more than 5 % of discount"),
-        pytest.param(9_800, 100_50, InvalidQuantity, None, id="half a lot"),
-        pytest.param(9_800, 99_00, BelowMinimum, None, id="less than the minimum"),
+        pytest.param(10_001, 100_00, RuleViolation, ("premium_allowed", 100_00), id="a premium"),
+        pytest.param(9_499, 100_00, RuleViolation, ("max_discount_pct", 95_00), id="more than 5 % of discount"),
+        pytest.param(9_800, 100_50, InvalidQuantity, ("lot", 1_00), id="half a lot"),
+        pytest.param(9_800, 99_00, BelowMinimum, ("min_face", 100_00), id="less than the minimum"),
     ],
 )
-def test_orders_that_are_refused(market: Market, price: int, quantity: int, error: type, rule: str | None) -> None:
+def test_a_refusal_names_its_rule_and_bound(
+    market: Market, price: int, quantity: int, error: type, rule: tuple[str, int]
+) -> None:
     for make, account in ((buy, "A"), (sell, "ORIG")):
         with pytest.raises(error) as refusal:
             market.do(make(account, price, quantity))
-        assert refusal.value.details.get("rule") == rule
+        assert (refusal.value.details["rule"], refusal.value.details["bound"]) == rule
 
 
 @pytest.mark.parametrize("price", [10_000, 9_500])

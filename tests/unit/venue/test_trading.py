@@ -356,6 +356,34 @@ class TestRefusals:
         market.venue.state.loans[LOAN].rulebook = Rulebook(name="coarse", tick=PriceBp(25))
         assert isinstance(refused(market, buy("BUYER", 9_701, 100_00)), errors.InvalidPrice)
 
+    @pytest.mark.parametrize(
+        ("price", "quantity", "rule", "bound"),
+        [
+            pytest.param(9_701, 100_00, "tick", 25, id="tick"),
+            pytest.param(15_025, 100_00, "collar_pct", 15_000, id="above the collar"),
+            pytest.param(4_975, 100_00, "collar_pct", 5_000, id="below the collar"),
+            pytest.param(16_025, 100_00, "price_max", 16_000, id="above the band"),
+            pytest.param(3_975, 100_00, "price_min", 4_000, id="below the band"),
+            pytest.param(9_700, 100_01, "lot", 1_00, id="lot"),
+            pytest.param(9_700, 4_00, "min_face", 5_00, id="minimum face"),
+            pytest.param(5_000, 9_00, "min_consideration", 5_00, id="minimum consideration"),
+        ],
+    )
+    def test_a_refusal_names_its_rule_and_bound(
+        self, market: Market, price: int, quantity: int, rule: str, bound: int
+    ) -> None:
+        market.venue.state.loans[LOAN].rulebook = Rulebook(
+            name="coarse",
+            tick=PriceBp(25),
+            price_min=PriceBp(4_000),
+            price_max=PriceBp(16_000),
+            lot=Face(1_00),
+            min_face=Face(5_00),
+            min_consideration=Minor(5_00),
+        )
+        details = refused(market, buy("BUYER", price, quantity)).details
+        assert (details["rule"], details["bound"]) == (rule, bound)
+
     def test_another_accounts_order_is_unknown(self, market: Market) -> None:
         order = ack(market.do(sell("ORIG", 9_700, 100_00)))
         assert isinstance(refused(market, cancel("BUYER", order.order_id)), errors.UnknownOrder)
