@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from gateway.answers import ErrorDetail
+from gateway.answers.orders import ErrorDetail
 from gateway.openapi import PlainSchemas
 from gateway.ws.contract import BOARD_DOC, CHANNEL_DOCS, METHOD_DOCS, MORE, ChannelDoc, MethodDoc
 from gateway.ws.routes import PATHS

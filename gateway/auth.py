@@ -27,7 +27,7 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.replays import WINDOW, LocalReplays, Replays
-from gateway.requests import NewApiKey, Scope
+from gateway.requests.access import NewApiKey, Scope
 from gateway.wire import SECOND, time_or_none, time_text
 from market.errors import InvalidArguments
 from market.ids import AccountId, Nanos

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from gateway.requests import Request
+from gateway.requests.fields import Request
 from gateway.schemas import remaining_months
 from gateway.views import PAR, LoanView, Views
 from gateway.wire import exact_decimal, scaled

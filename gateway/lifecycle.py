@@ -27,7 +27,7 @@ from gateway.client import ApiKey
 from gateway.config import DatabaseSettings, Settings
 from gateway.metrics import Metrics
 from gateway.replays import LocalReplays, Replays, SharedReplays
-from gateway.requests import NewApiKey, Scope
+from gateway.requests.access import NewApiKey, Scope
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
 from market.port import EnginePort

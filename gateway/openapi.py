@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from gateway.answers import Problem
+from gateway.answers.fields import Problem
 from gateway.auth import rest_signature
 from gateway.browser import COOKIE, CSRF_HEADER
 from gateway.candles import Interval
@@ -30,7 +30,7 @@ from gateway.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
-from gateway.requests import CLIENT_ORDER_ID
+from gateway.requests.orders import CLIENT_ORDER_ID
 from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
 from market.errors import (

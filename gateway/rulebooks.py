@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from gateway.requests import Amount, Name, Rate, Request, Text, Word
+from gateway.requests.fields import Amount, Name, Rate, Request, Text, Word
 from market.claims.loan import LIVE_STATUSES, LoanStatus
 from market.commands import DefineRulebook, SetDefaultRulebook
 from market.errors import InvalidArguments

@@ -1,7 +1,7 @@
 """What is answered: objects and rows rendered from facts and views. One shape per thing, everywhere.
 
 Amounts, prices and quantities are strings with two decimals, yields with six, the factor with eight.
-Left out: requests (requests.py), public market data (ws/rows.py), the envelopes of either protocol.
+Left out: requests (requests/), public market data (ws/rows.py), the envelopes of either protocol.
 """
 
 from datetime import date

@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.client import ApiError, Client, retried
 from gateway.importing import FileRefused, opened
-from gateway.requests import ServicingBody
+from gateway.requests.loans import ServicingBody
 from market.errors import MarketError
 
 REQUIRED = frozenset({"event_id", "loan_id", "type", "value_date"})

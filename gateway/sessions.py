@@ -18,7 +18,7 @@ import asyncpg
 from gateway.auth import Clock, Credential, LiveCredentials, Network, Principal, moment_of, nanos_of
 from gateway.errors import AuthRequired
 from gateway.passwords import Passwords, check_password
-from gateway.requests import Scope
+from gateway.requests.access import Scope
 from gateway.throttle import Throttle
 from gateway.wire import SECOND
 from market.errors import DuplicateId

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.answers import Problem
+from gateway.answers.fields import Problem
 from gateway.openapi import refusals
 from gateway.rest.api import Route
 from gateway.rest.routes import ROUTES

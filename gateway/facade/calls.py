@@ -19,7 +19,7 @@ from gateway.errors import PayloadTooLarge, UnknownMethod, UnsupportedMediaType
 from gateway.facade.proof import prove
 from gateway.facade.words import INTERNAL, error_texts
 from gateway.rates import Bucket
-from gateway.requests import Scope
+from gateway.requests.access import Scope
 from gateway.rest.api import DATABASE_TROUBLE, PAID, Api, Call, Query, reply
 from gateway.wire import parse_json
 from gateway.ws.session import Gate

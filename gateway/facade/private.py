@@ -14,7 +14,8 @@ from gateway.facade.rows import Row, balance_row, description, order_row, own_tr
 from gateway.facade.words import error_texts
 from gateway.history import NEVER, Span, StoredOrder, StoredTrade
 from gateway.rates import Bucket
-from gateway.requests import AmendParams, CancelAllParams, RestOrder, Scope, client_order_id
+from gateway.requests.access import Scope
+from gateway.requests.orders import AmendParams, CancelAllParams, RestOrder, client_order_id
 from gateway.rest.api import Query
 from gateway.rest.orders import submitted_together
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal

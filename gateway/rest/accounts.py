@@ -7,26 +7,16 @@ from itertools import islice
 
 from aiohttp import web
 
-from gateway.answers import (
-    Balances,
-    CashflowOut,
-    CashflowTotal,
-    ExecutionOut,
-    Key,
-    NewKey,
-    OwnTrade,
-    Page,
-    Performance,
-    Position,
-    RevokedKey,
-    StatementRow,
-    Token,
-)
+from gateway.answers.access import Key, NewKey, RevokedKey, Token
+from gateway.answers.accounts import Balances, CashflowOut, CashflowTotal, Performance, Position, StatementRow
+from gateway.answers.fields import Page
+from gateway.answers.orders import ExecutionOut, OwnTrade
 from gateway.auth import TOKEN_LIFE
 from gateway.cashflows import expecting, rows_by_claim, rows_by_date
 from gateway.errors import AuthPermissionDenied, RouteNotFound
 from gateway.history import NEVER
-from gateway.requests import Empty, NewApiKey
+from gateway.requests.access import NewApiKey
+from gateway.requests.fields import Empty
 from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.answers import (
+from gateway.answers.access import AdminKey, NewUserOut
+from gateway.answers.administration import (
     Account,
-    AdminKey,
     AssignedRulebook,
     DefaultRulebookSet,
     DefinedRulebook,
@@ -18,30 +18,17 @@ from gateway.answers import (
     IssuedFace,
     ModeSet,
     MovedCash,
-    NewUserOut,
     OpenedAccount,
-    Page,
     RegisteredLoan,
     RolledDay,
     ServicedList,
     ServicedOne,
 )
-from gateway.requests import (
-    CashMovement,
-    DayRoll,
-    Empty,
-    NewAccount,
-    NewApiKey,
-    NewFace,
-    NewLoan,
-    NewMode,
-    NewUser,
-    RulebookChoice,
-    ServicingBody,
-    ServicingList,
-    freeze_command,
-    halt_command,
-)
+from gateway.answers.fields import Page
+from gateway.requests.access import NewApiKey, NewUser
+from gateway.requests.administration import CashMovement, DayRoll, NewAccount, NewMode, freeze_command
+from gateway.requests.fields import Empty
+from gateway.requests.loans import NewFace, NewLoan, RulebookChoice, ServicingBody, ServicingList, halt_command
 from gateway.rest.api import Access, Call, Doc, Handler, Route, cursor_of, page, reply
 from gateway.rest.orders import PAGE
 from gateway.rulebooks import DefaultRulebook, RulebookBody

@@ -35,7 +35,8 @@ from gateway.errors import (
 from gateway.history import History, Span
 from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
-from gateway.requests import Request, Scope
+from gateway.requests.access import Scope
+from gateway.requests.fields import Request
 from gateway.sessions import SignUps, WebSessions
 from gateway.throttle import Throttle
 from gateway.views import AccountView, Views

@@ -6,18 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.answers import (
-    Assignment,
-    Book,
-    CandleRow,
-    Loan,
-    Page,
-    Payment,
-    PublicTrade,
-    Quote,
-    ScheduleRow,
-    TitleParty,
-)
+from gateway.answers.fields import Page
+from gateway.answers.loans import Assignment, Loan, Payment, ScheduleRow, TitleParty
+from gateway.answers.prices import Book, CandleRow, PublicTrade, Quote
 from gateway.board import WISHES, BoardWish
 from gateway.candles import Interval, candle_row
 from gateway.history import NEVER

@@ -9,9 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.answers import Acted, AmendedOrder, CanceledOrders, Order, Page, PlacedBatch, PlacedOrder, PricedOrder
+from gateway.answers.fields import Acted, Page
+from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBatch, PlacedOrder, PricedOrder
 from gateway.history import NEVER, StoredOrder
-from gateway.requests import AmendParams, Empty, RestBatch, RestCancelAll, RestOrder, client_order_id
+from gateway.requests.fields import Empty
+from gateway.requests.orders import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together

@@ -4,12 +4,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.answers import Audit, CurrencyInfo, Health, Limits, Page, RulebookFees, RulebookOut, Status, TimeNow
+from gateway.answers.fields import Page
+from gateway.answers.loans import RulebookOut
+from gateway.answers.market import Audit, CurrencyInfo, Health, Limits, RulebookFees, Status, TimeNow
 from gateway.audit import audit
 from gateway.auth import TOKEN_LIFE
 from gateway.errors import RouteNotFound
 from gateway.replays import WINDOW
-from gateway.requests import QUANTITY_MAX
+from gateway.requests.fields import QUANTITY_MAX
 from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
 from gateway.schemas import fee_object, rulebook_object
 from gateway.wire import SECOND, minor_text, time_text

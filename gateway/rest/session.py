@@ -5,9 +5,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.answers import SessionInfo, SignedOut
+from gateway.answers.access import SessionInfo, SignedOut
 from gateway.errors import AuthCsrf, AuthInvalidLogin, AuthPermissionDenied, RateLimited, RouteNotFound
-from gateway.requests import Scope, SignIn, SignUp
+from gateway.requests.access import Scope, SignIn, SignUp
 from gateway.rest.api import Access, Call, Doc, Route, reply
 from gateway.sessions import WebSession, csrf_token
 from gateway.wire import SECOND, time_or_none, time_text

@@ -9,25 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from gateway.answers import (
-    CandleRow,
-    Checksum,
-    Count,
-    ExecutionFields,
-    Factor,
-    FeeOut,
-    Loan,
-    LoanInfo,
-    Moment,
-    Money,
-    OrderIdOut,
-    PriceLevel,
-    PublicTrade,
-    TradeIdOut,
-    Ytm,
-)
-from gateway.requests import Request as Params
-from gateway.requests import Scope
+from gateway.answers.fields import Checksum, Count, Factor, Moment, Money, OrderIdOut, TradeIdOut, Ytm
+from gateway.answers.loans import Loan, LoanInfo
+from gateway.answers.orders import ExecutionFields, FeeOut
+from gateway.answers.prices import CandleRow, PriceLevel, PublicTrade
+from gateway.requests.access import Scope
+from gateway.requests.fields import Request as Params
 from gateway.ws.board import BoardSubscription
 from gateway.ws.methods import (
     BatchAdd,

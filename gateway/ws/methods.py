@@ -15,16 +15,10 @@ from pydantic import Field
 from gateway.auth import Principal
 from gateway.errors import AuthInvalidSignature, answer_of
 from gateway.rates import Bucket
-from gateway.requests import (
-    AmendParams,
-    CancelAllParams,
-    ClientOrderIdText,
-    Name,
-    OrderIdText,
-    OrderParams,
-    Scope,
-)
-from gateway.requests import Request as Params
+from gateway.requests.access import Scope
+from gateway.requests.fields import Name, OrderIdText
+from gateway.requests.fields import Request as Params
+from gateway.requests.orders import AmendParams, CancelAllParams, ClientOrderIdText, OrderParams
 from gateway.schemas import order_object, priced_row
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
 from gateway.wire import SECOND, minor_text, order_id_text, time_text

@@ -10,8 +10,9 @@ from pydantic import Field, PlainValidator
 
 from gateway.errors import answer_of, ws_error
 from gateway.rates import Bucket
-from gateway.requests import Name, Price, Quantity, Scope, of_text_once, to_quantity
-from gateway.requests import Request as Params
+from gateway.requests.access import Scope
+from gateway.requests.fields import Name, Price, Quantity, of_text_once, to_quantity
+from gateway.requests.fields import Request as Params
 from gateway.wire import exact_decimal, minor_or_none
 from gateway.ws.session import Request, Session
 from market.commands import (

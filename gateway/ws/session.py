@@ -20,7 +20,7 @@ from gateway.browser import Browsers
 from gateway.errors import AuthInvalidKey, AuthRequired, UnknownField, UnknownMethod, ws_error
 from gateway.metrics import Metrics
 from gateway.rates import Bucket, Rates
-from gateway.requests import Scope
+from gateway.requests.access import Scope
 from gateway.sessions import WebSessions
 from gateway.throttle import Throttle
 from gateway.views import Views

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.rates import Bucket
-from gateway.requests import Name, Scope
-from gateway.requests import Request as Params
+from gateway.requests.access import Scope
+from gateway.requests.fields import Name
+from gateway.requests.fields import Request as Params
 from gateway.ws.board import CHANNEL, BoardChoice, BoardFeed, BoardSubscription, board_id
 from gateway.ws.feeds import BookFeed, Feed, StateFeed, status_message
 from gateway.ws.session import Request, Session

@@ -16,7 +16,7 @@ from gateway.client import ApiKey
 from gateway.config import Settings
 from gateway.metrics import Metrics
 from gateway.rates import Rates
-from gateway.requests import NewApiKey
+from gateway.requests.access import NewApiKey
 from gateway.views import Views
 from gateway.ws.hub import Hub
 from gateway.ws.session import SocketLimits

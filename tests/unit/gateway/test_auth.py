@@ -16,7 +16,7 @@ from gateway.auth import (
     rest_signature,
 )
 from gateway.errors import AuthInvalidKey, AuthPermissionDenied
-from gateway.requests import Scope
+from gateway.requests.access import Scope
 from gateway.rest.api import Access
 from gateway.rest.routes import ROUTES
 from market.errors import InvalidArguments

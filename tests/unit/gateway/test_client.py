@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.auth import login_signature, rest_signature
 from gateway.client import ApiError, ApiKey, Client, Disconnected, decimal, loan_body, retried, units
-from gateway.requests import NewLoan
+from gateway.requests.loans import NewLoan
 from gateway.wire import parse_json
 from market.claims.loan import ClaimType, Coverage, Document, Guarantee, GuaranteeKind, LoanStatus
 from market.commands import RegisterLoan

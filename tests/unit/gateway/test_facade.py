@@ -8,7 +8,7 @@ from gateway.facade.proof import InvalidNonce, facade_signature
 from gateway.facade.routes import ROUTES
 from gateway.facade.rows import userref_of
 from gateway.facade.words import KNOWN, error_texts
-from gateway.requests import Scope
+from gateway.requests.access import Scope
 from market.errors import InsufficientFunds, InvalidArguments, MarketError, UnknownLoan
 
 TRADING = {"AddOrder", "AddOrderBatch", "AmendOrder", "CancelAll", "CancelAllOrdersAfter"} | {

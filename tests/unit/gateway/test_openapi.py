@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from gateway.errors import UnknownField
 from gateway.openapi import EXAMPLE_SECRET, EXAMPLE_SIGNATURE, openapi, operation_id
-from gateway.requests import AmendParams, NewLoan, RestOrder
+from gateway.requests.loans import NewLoan
+from gateway.requests.orders import AmendParams, RestOrder
 from gateway.rest.api import BODY_METHODS, Access, Route
 from gateway.rest.routes import ROUTES
 from market.errors import InvalidArguments

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import UnknownField
-from gateway.requests import AmendParams, CancelAllParams, NewLoan, RestOrder, cancel_command
+from gateway.requests.loans import NewLoan
+from gateway.requests.orders import AmendParams, CancelAllParams, RestOrder, cancel_command
 from gateway.wire import LARGEST, parse_json, parse_time
 from market.commands import PlaceOrder
 from market.errors import InvalidArguments, UnknownOrder
