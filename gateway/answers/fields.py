@@ -18,7 +18,6 @@ Ytm = Annotated[
         "nobody prepays or defaults. Null where undefined, as for loans that trade flat."
     ),
 ]
-
 YtmNominal = Annotated[Yield, Field(description="12 x ((1 + ytm)^(1/12) - 1), of the same assumptions as `ytm`.")]
 YtmConservative = Annotated[
     Yield,
@@ -27,7 +26,6 @@ YtmConservative = Annotated[
         "though it trades flat, a loan in default has none."
     ),
 ]
-
 MoneyWeighted = Annotated[
     Yield,
     Field(
@@ -35,7 +33,6 @@ MoneyWeighted = Annotated[
         "far and today's market value with accrued interest are worth nothing in sum. Null where undefined."
     ),
 ]
-
 Factor = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]*)\.[0-9]{8}$", examples=["0.91666667"])]
 RateText = Annotated[str, Field(pattern=r"^-?(0|[1-9][0-9]*)\.[0-9]{2,6}$", examples=["0.003"])]
 Moment = Annotated[
@@ -46,12 +43,10 @@ Moment = Annotated[
         examples=["2024-05-01T12:00:00.000000Z"],
     ),
 ]
-
 DayText = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}, examples=["2024-05-01"]),
 ]
-
 OrderIdOut = Annotated[str, Field(pattern=r"^[OQ]-[1-9][0-9]*$", examples=["O-1"])]
 TradeIdOut = Annotated[str, Field(pattern=r"^T-[0-9]+$", examples=["T-1048577"])]
 Count = Annotated[int, Field(ge=0)]

@@ -112,33 +112,27 @@ Price = Annotated[
     PlainValidator(_price),
     _decimal_schema("clean price in percent of current face", places=2, example="98.75"),
 ]
-
 Quantity = Annotated[
     Face,
     PlainValidator(to_quantity),
     _decimal_schema("original face in currency units", places=2, example="5000.00"),
 ]
-
 Amount = Annotated[
     Minor, PlainValidator(_amount), _decimal_schema("money in currency units", places=2, example="10000.00")
 ]
-
 Rate = Annotated[
     int, PlainValidator(_rate), _decimal_schema("a rate as a fraction", places=RATE_PLACES, example="0.12")
 ]
-
 LimitYield = Annotated[
     int,
     PlainValidator(_limit_yield),
     _decimal_schema("effective annual yield as a fraction", places=RATE_PLACES, example="0.128412"),
 ]
-
 Time = Annotated[
     Nanos,
     PlainValidator(_time),
     text_schema("a time (RFC 3339)", "2024-05-01T12:00:00Z", format="date-time"),
 ]
-
 Day = Annotated[date, PlainValidator(_date), text_schema("a date", "2024-05-01", format="date")]
 OrderIdText = Annotated[OrderId, PlainValidator(_order_id), text_schema("an order's id", "O-1")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
