@@ -35,7 +35,7 @@ from gateway.ws.outbox import OutboxLimits
 from gateway.ws.routes import add_websocket
 from gateway.ws.session import Gate, SocketLimits
 from market.ids import Nanos
-from market.port import EnginePort
+from market.port import EnginePort, Phase
 
 DAY_NS = 24 * 3_600 * 10**9
 
@@ -125,6 +125,10 @@ def build_gateway(
     add_facade(app, api, gate, FACADE)
     add_page(app)
     app[METRICS] = metrics
+    metrics.watch("gateway_engine_online", "1 while commands are taken, else 0", lambda: engine.phase is Phase.ONLINE)
+    metrics.watch("gateway_epoch", "The epoch of the engine that is followed", lambda: engine.epoch)
+    metrics.watch("gateway_engine_seq", "The last committed command that was told", lambda: engine.seq)
+    metrics.watch("gateway_pool_busy_connections", "Connections that read from PostgreSQL now", lambda: _busy(pool))
     app.router.add_get("/metrics", get_metrics)
 
     async def load_sessions(_: web.Application) -> None:
@@ -157,6 +161,10 @@ def _openapi() -> bytes:
 def _fresh_numbers() -> int:
     """Return where to count books from, far from where any other gateway does: below 2^53, which JSON readers keep."""
     return (secrets.randbits(28) << 24) + 1
+
+
+def _busy(pool: "asyncpg.Pool[asyncpg.Record]") -> int:
+    return int(pool.get_size() - pool.get_idle_size())
 
 
 def _sign_ups(settings: Settings) -> SignUps:

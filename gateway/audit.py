@@ -1,5 +1,7 @@
 """The market's open self-audit: what must add up, added up from the tables, all of it as of one commit."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -58,6 +60,28 @@ async def audit(pool: "asyncpg.Pool[asyncpg.Record]") -> dict[str, Any]:
         "balance_coefficient": [_coefficient(row) for row in originators],
         "titles": {"links": titles["links"], "root": titles["root"]},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """differences: cash of all accounts less the custodian's, in minor units by currency.  broken_loans: loan ids."""
+
+    differences: Mapping[str, int]
+    broken_loans: tuple[str, ...]
+
+    @property
+    def is_even(self) -> bool:
+        return not self.broken_loans and not any(self.differences.values())
+
+
+async def reconcile(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Reconciliation:
+    """Return whether the sums agree, as of one commit: the part of the audit that is watched all the time."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        cash = await connection.fetch(CASH)
+        broken = await connection.fetch(LOANS, VIOLATIONS_MAX)
+    return Reconciliation(
+        {row["currency"]: row["accounts"] - row["custody"] for row in cash}, tuple(row["loan_id"] for row in broken)
+    )
 
 
 def _cash(row: asyncpg.Record) -> dict[str, Any]:

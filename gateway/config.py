@@ -79,6 +79,16 @@ class Settings(DatabaseSettings):
         default=False,
         description="roll the business day at the time zone's midnight, and catch up missed days",
     )
+    metrics_host: str = Field(default="127.0.0.1", description="address of --metrics-port")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="TCP port of engine and standby for /metrics, /healthz and /readyz; 0 takes a free one",
+    )
+    audit_every_s: float = Field(
+        default=60.0, ge=0, description="time between two reconciliations shown in /metrics, seconds; 0 for none"
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
 
     ws_echo: bool = Field(default=False, description="add /ws/echo, for WebSocket conformance suites")

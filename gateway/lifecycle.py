@@ -30,7 +30,7 @@ from gateway.replays import LocalReplays, Replays, SharedReplays
 from gateway.requests.access import NewApiKey, Scope
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
-from market.port import EnginePort
+from market.port import EnginePort, Phase
 from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from market.settlement.journal import HOUSE
 from market.settlement.migrate import MigrationError, migrate
@@ -131,7 +131,7 @@ async def beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
 
 
 def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics) -> Engine:
-    return Engine(
+    engine = Engine(
         store=store,
         clock=time.time_ns,
         inbox_max=settings.inbox_max,
@@ -140,6 +140,11 @@ def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics) -> En
         resolve_timeout_s=settings.resolve_timeout_s,
         metrics=metrics,
     )
+    metrics.watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)
+    metrics.watch("market_epoch", "Which writer it is, counted over the market's life", lambda: engine.epoch)
+    metrics.watch("market_engine_seq", "The last committed command", lambda: engine.seq)
+    metrics.watch("market_lease_held", "1 while this engine writes, else 0", lambda: engine.phase is Phase.ONLINE)
+    return engine
 
 
 async def migrated(dsn: str) -> None:

@@ -7,9 +7,19 @@ to read and changes all the time is read when somebody scrapes, not counted on t
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 5.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -18,6 +28,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time, files
+        GCCollector(registry=self.registry)
         self._orders = Counter(
             "market_orders",
             "Order commands by outcome: accepted, or the refusal's code",
@@ -31,10 +43,22 @@ class Metrics:
         self._ack = Histogram(
             "market_ack_seconds", "From the inbox to the durable answer", buckets=SECONDS, registry=self.registry
         )
-        self._inbox = Gauge("market_inbox_commands", "Commands that wait for the engine", registry=self.registry)
+        self._failures = Counter(
+            "market_settlement_failures",
+            "Commits that failed, by what that meant: NotCommitted, Doubtful, or a command that was set aside",
+            ["kind"],
+            registry=self.registry,
+        )
         self._lag = Histogram(
             "gateway_feed_lag_seconds",
             "From the stamp of a batch's last command to its public messages",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._requests = Histogram(
+            "gateway_request_seconds",
+            "REST requests by method and status",
+            ["method", "status"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -47,8 +71,8 @@ class Metrics:
     def observe_ack(self, seconds: float) -> None:
         self._ack.observe(seconds)
 
-    def set_inbox(self, depth: int) -> None:
-        self._inbox.set(depth)
+    def count_failure(self, kind: str) -> None:
+        self._failures.labels(kind).inc()
 
     def count_order(self, outcome: str) -> None:
         """outcome: `accepted`, or the code of the refusal."""
@@ -56,6 +80,10 @@ class Metrics:
 
     def observe_feed_lag(self, seconds: float) -> None:
         self._lag.observe(seconds)
+
+    def observe_request(self, method: str, status: int, seconds: float) -> None:
+        known = method if method in METHODS else "other"  # a client may make up as many as it likes
+        self._requests.labels(known, str(status)).observe(seconds)
 
     def count_slow_consumer(self) -> None:
         self._slow.inc()

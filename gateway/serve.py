@@ -18,6 +18,7 @@ from gateway.app import build_gateway
 from gateway.auth import KeyRing
 from gateway.config import Settings
 from gateway.credentials import follow_credentials
+from gateway.ledger_watch import ledger_watched
 from gateway.lifecycle import (
     Running,
     StartError,
@@ -38,6 +39,7 @@ from gateway.lifecycle import (
     stop_on_signals,
 )
 from gateway.metrics import Metrics
+from gateway.monitor import engine_monitored
 from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake
@@ -45,9 +47,10 @@ from market.bus.names import Names
 from market.bus.presence import end_sessions_of_the_gone, tell_presence
 from market.bus.remote import RemoteEngine
 from market.bus.standby import hurry_when_quiet
+from market.engine import Engine
 from market.events import Event, MarketChanged
 from market.ids import Seq
-from market.port import Committed
+from market.port import Committed, Phase
 from market.settlement.writer import PostgresStore
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
         await open_market(engine, settings)
         if settings.auto_day_roll:
             await stack.enter_async_context(days_kept(engine, lambda: gateway.views.business_date, settings))
+        await stack.enter_async_context(_ledger_watched(dsn, engine, metrics, settings))
         admin_key = await first_admin_key(keys)
         yield await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
 
@@ -84,19 +88,23 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn)
-        names, today = Names(settings.bus_prefix), Today()
+        names, today, metrics = Names(settings.bus_prefix), Today(), Metrics()
         store = _store(dsn, settings, waits_for_ever=standby)
-        engine = new_engine(store, settings, Metrics())
+        engine = new_engine(store, settings, metrics)
+        await stack.enter_async_context(engine_monitored(engine, metrics, settings))
         broadcast = Broadcast(redis, engine, names)
         intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
         for listener in (today, intake, broadcast):
             engine.listen(listener)
+        metrics.watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
+        metrics.watch("market_open_intake_commands", "Commands read whose outcome is open", lambda: intake.outstanding)
         watch = hurry_when_quiet(redis, names, store, quiet_s=settings.leader_quiet_s) if standby else None
         with _in_background(watch):
             await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
         await open_market(engine, settings)
         if settings.auto_day_roll:
             await stack.enter_async_context(days_kept(engine, lambda: today.business_date, settings))
+        await stack.enter_async_context(_ledger_watched(dsn, engine, metrics, settings))
         await stack.enter_async_context(_task(broadcast.run(), "the broadcast"))
         await stack.enter_async_context(_task(intake.run(), "the intake"))
         watch_gateways = end_sessions_of_the_gone(redis, names, engine)
@@ -126,8 +134,11 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             quiet_s=settings.leader_quiet_s,
         )
         keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
+        metrics = Metrics()
+        metrics.watch("gateway_pending_commands", "Commands that the engine has not answered", lambda: engine.pending)
+        metrics.watch("gateway_engine_quiet_seconds", "Since the engine was last heard", engine.quiet_for_s)
         gateway = build_gateway(
-            settings=settings, engine=engine, pool=pool, keys=keys, metrics=Metrics(), clock=time.time_ns, alone=False
+            settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns, alone=False
         )
         await stack.enter_async_context(_task(engine.run(), "the way to the engine"))
         try:
@@ -186,6 +197,18 @@ class Today:
 def _store(dsn: str, settings: Settings, *, waits_for_ever: bool = False) -> PostgresStore:
     wait_s = math.inf if waits_for_ever else settings.lease_wait_s
     return PostgresStore(dsn, wait_s=wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s)
+
+
+def _ledger_watched(
+    dsn: str, engine: Engine, metrics: Metrics, settings: Settings
+) -> AbstractAsyncContextManager[None]:
+    return ledger_watched(
+        dsn,
+        metrics,
+        clock=time.time_ns,
+        every_s=settings.audit_every_s,
+        is_writing=lambda: engine.phase is Phase.ONLINE,
+    )
 
 
 def _redis_url(settings: Settings) -> str:

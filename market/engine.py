@@ -75,7 +75,8 @@ class EngineMetrics(Protocol):
 
     def observe_ack(self, seconds: float) -> None: ...
 
-    def set_inbox(self, depth: int) -> None: ...
+    def count_failure(self, kind: str) -> None:
+        """kind: NotCommitted or Doubtful, or Quarantined for a command that was set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,11 @@ class Engine(EnginePort):
     def consumed(self) -> Mapping[str, str]:
         """How far each stream was consumed when memory was last rebuilt."""
         return self._store.consumed
+
+    @property
+    def inbox_depth(self) -> int:
+        """How many commands wait to be carried out."""
+        return len(self._inbox)
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -271,8 +277,6 @@ class Engine(EnginePort):
             self._inbox.append(Request(ExpireOrders(), ENGINE_ACTOR, _nobody_waits, now))
 
     def _apply_inbox(self, limit: int) -> None:
-        if self._metrics is not None:
-            self._metrics.set_inbox(len(self._inbox))
         while self._inbox and (limit > 0 or self._inbox[0].joined):
             self._applied.append(self._apply(self._inbox.popleft()))
             limit -= 1
@@ -358,6 +362,7 @@ class Engine(EnginePort):
     async def _recover(self, error: NotCommitted | Doubtful) -> None:
         """Fail-stop: forget memory, learn what became of the batch, tell the waiting, rebuild, reopen."""
         log.error("settlement_failed error=%s detail=%s", type(error).__name__, error)
+        self._count_failure(type(error).__name__)
         self.phase = Phase.RECOVERING
         self._online.clear()
         self._session_lost = False
@@ -374,6 +379,10 @@ class Engine(EnginePort):
         else:
             self._tell_all(self._not_executed(), [outcome.request for outcome in failed])
         await self._start(reopen=True)
+
+    def _count_failure(self, kind: str) -> None:
+        if self._metrics is not None:
+            self._metrics.count_failure(kind)
 
     async def _resolve(self) -> Seq:
         """Ask until the database answers. Clients that wait too long are told `unknown`, never a false refusal."""
@@ -417,6 +426,7 @@ class Engine(EnginePort):
                 self._committing = []
                 if outcome.entry is not None:
                     log.error("command_quarantined seq=%d error=%s", outcome.entry.seq, error)
+                    self._count_failure("Quarantined")
                     await self._store.quarantine(outcome.entry, str(error))
                 if request.origin is not None:  # else it would be read again, for ever
                     await self._store.commit([], {request.origin.stream: request.origin.position})

@@ -120,3 +120,4 @@ class Audit(BaseModel):
 
 class Health(BaseModel):
     status: str
+    epoch: int | None = None

@@ -33,7 +33,7 @@ from gateway.errors import (
     problem,
 )
 from gateway.history import History, Span
-from gateway.metrics import Metrics
+from gateway.metrics import METRICS, Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request
@@ -391,7 +391,11 @@ async def answer_every_failure(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Turn every refusal into its problem document, and give the client's request id back."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     response = await _answered(request, handler)
+    if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        request.app[METRICS].observe_request(request.method, response.status, loop.time() - began)
     request_id = request.headers.get("X-Request-Id", "")
     if REQUEST_ID.fullmatch(request_id) and not response.prepared:
         response.headers["X-Request-Id"] = request_id

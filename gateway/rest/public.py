@@ -1,7 +1,5 @@
 """What the market says of itself to everybody: time, status, limits, fees, currencies, health, and its own audit."""
 
-from http import HTTPStatus
-
 from aiohttp import web
 
 from gateway.answers.fields import Page
@@ -10,13 +8,13 @@ from gateway.answers.market import Audit, CurrencyInfo, Health, Limits, Rulebook
 from gateway.audit import audit
 from gateway.auth import TOKEN_LIFE
 from gateway.errors import RouteNotFound
+from gateway.monitor import health, readiness
 from gateway.replays import WINDOW
 from gateway.requests.fields import QUANTITY_MAX
-from gateway.rest.api import BODY_BYTES_MAX, DATABASE_TROUBLE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
+from gateway.rest.api import BODY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
 from gateway.schemas import fee_object, rulebook_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
-from market.port import Phase
 
 
 async def get_time(call: Call) -> web.Response:
@@ -84,14 +82,9 @@ async def is_alive(_: Call) -> web.Response:
 
 async def is_ready(call: Call) -> web.Response:
     """Ready when commands are taken and the database answers."""
-    phase = call.api.engine.phase
-    try:
-        await call.api.pool.fetchval("SELECT 1")
-    except DATABASE_TROUBLE:
-        return reply({"status": "no database"}, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    is_online = phase is Phase.ONLINE
-    status = HTTPStatus.OK if is_online else HTTPStatus.SERVICE_UNAVAILABLE
-    return reply({"status": "ready" if is_online else phase}, status=status)
+    engine = call.api.engine
+    body, status = health(await readiness(engine, call.api.pool), engine.epoch)
+    return reply(body, status=status)
 
 
 ROUTES = (

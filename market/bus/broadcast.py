@@ -52,6 +52,11 @@ class Broadcast:
         self._asking: set[str] = set()
         self._snapshots: set[asyncio.Task[None]] = set()
 
+    @property
+    def depth(self) -> int:
+        """How many messages Redis has not taken yet."""
+        return len(self._queue)
+
     def reply(self, gateway: str, number: int, told: Answer | MarketError) -> None:
         """Tell a gateway what became of its command, with the batch that is being released."""
         self._replies[gateway].append((number, pack_outcome(told)))

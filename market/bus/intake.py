@@ -53,6 +53,11 @@ class Intake:
         self._room = asyncio.Event()
         self._generation = 0
 
+    @property
+    def outstanding(self) -> int:
+        """How many commands were read whose outcome is not durable yet."""
+        return self._outstanding
+
     def on_snapshot(self, _epoch: int, _seq: Seq, _events: Sequence[Event]) -> None:
         """Memory was rebuilt: what was read beyond the last commit is read again."""
         self._generation += 1

@@ -98,6 +98,15 @@ class RemoteEngine(EnginePort):
     def epoch(self) -> int:
         return self._epoch
 
+    @property
+    def pending(self) -> int:
+        """How many commands have no reply yet."""
+        return len(self._pending)
+
+    def quiet_for_s(self) -> float:
+        """Seconds since the engine was last heard."""
+        return _now() - self._heard_at
+
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 

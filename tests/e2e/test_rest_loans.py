@@ -220,7 +220,7 @@ async def test_the_market_says_how_it_is(market: Market) -> None:
     fees = (await market.anyone.get("/v1/fees")).body["items"]
     assert [item["rulebook"] for item in fees] == ["cn-strict", "open"]
     assert (await market.anyone.get("/healthz")).status == 200
-    assert (await market.anyone.get("/readyz")).body == {"status": "ready"}
+    assert (await market.anyone.get("/readyz")).body == {"status": "ready", "epoch": 1}
 
 
 async def test_the_audit_adds_up_after_trading(market: Market) -> None:

@@ -97,6 +97,22 @@ class Ear:
         return [item[1] for item in self.tape if item[0] == name]
 
 
+class Tally:
+    """The engine's metrics as plain lists."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.failures: list[str] = []
+
+    def observe_batch(self, size: int, commit_seconds: float) -> None:
+        self.batches.append(size)
+
+    def observe_ack(self, seconds: float) -> None: ...
+
+    def count_failure(self, kind: str) -> None:
+        self.failures.append(kind)
+
+
 @asynccontextmanager
 async def running(store: MemoryStore, **options: Any) -> AsyncIterator[tuple[Engine, Ear]]:
     ticks = iter(range(1, 10_000_000))
@@ -254,8 +270,8 @@ async def test_a_client_that_waits_too_long_for_the_truth_is_told_unknown() -> N
 
 
 async def test_a_poison_command_is_quarantined_and_the_rest_of_its_batch_goes_through() -> None:
-    store = MemoryStore()
-    async with running(store) as (engine, ear):
+    store, tally = MemoryStore(), Tally()
+    async with running(store, metrics=tally) as (engine, ear):
 
         def fail(entries: Sequence[LogEntry], done: bool) -> None:
             if not done and any(getattr(e.command, "quantity", 0) == 13_00 for e in entries):
@@ -272,6 +288,7 @@ async def test_a_poison_command_is_quarantined_and_the_rest_of_its_batch_goes_th
         await engine.online()
         assert (ear.told("1200"), ear.told("1300"), ear.told("1400")) == ([8], [Unavailable], [9])
         assert [entry.command.quantity for entry in store.quarantined] == [13_00]  # type: ignore[union-attr]
+        assert tally.failures == ["NotCommitted", "Quarantined"]
 
 
 async def test_a_batch_that_is_tried_one_by_one_takes_no_quotes() -> None:
@@ -326,6 +343,7 @@ async def test_a_full_inbox_refuses_at_once() -> None:
         store.gate.clear()
         for _ in range(3):
             engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
+        assert engine.inbox_depth == 3
         with pytest.raises(Busy):
             engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
         store.gate.set()
