@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from gateway.answers.orders import ErrorDetail
 from gateway.openapi import PlainSchemas
-from gateway.ws.contract import BOARD_DOC, CHANNEL_DOCS, METHOD_DOCS, MORE, ChannelDoc, MethodDoc
+from gateway.ws.contract import BOARD_DOCS, CHANNEL_DOCS, METHOD_DOCS, MORE, ChannelDoc, MethodDoc
 from gateway.ws.routes import PATHS
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ in docs/market_data.md.
 def asyncapi(*, version: str) -> Json:
     """Return the document. version: of the product."""
     schema_of, schemas = _schemas()
-    requests = {**METHOD_DOCS, "subscribe_board": BOARD_DOC}
+    requests = METHOD_DOCS | {f"{method}_board": doc for method, doc in BOARD_DOCS.items()}
     messages = {f"{name}_request": _request(name, doc, schema_of) for name, doc in requests.items()}
     messages |= {"reply": _reply(schema_of)}
     messages |= {f"{name}_push": _push(name, doc, schema_of) for name, doc in CHANNEL_DOCS.items()}
@@ -59,7 +59,7 @@ def _schemas() -> tuple[dict[type[BaseModel], Json], Json]:
     """Return the schema of every type that is sent or received, and the components that these refer to."""
     types: dict[type[BaseModel], None] = dict.fromkeys(
         [
-            *(doc.params for doc in (*METHOD_DOCS.values(), BOARD_DOC)),
+            *(doc.params for doc in (*METHOD_DOCS.values(), *BOARD_DOCS.values())),
             *(row for doc in CHANNEL_DOCS.values() for row in doc.rows),
             ErrorDetail,
         ]
@@ -74,7 +74,7 @@ def _schemas() -> tuple[dict[type[BaseModel], Json], Json]:
 
 
 def _request(name: str, doc: MethodDoc, schema_of: dict[type[BaseModel], Json]) -> Json:
-    method = "subscribe" if doc is BOARD_DOC else name
+    method = name.removesuffix("_board")
     members = {"method": {"const": method}, "params": schema_of[doc.params], "req_id": REQ_ID}
     return _message(name, f"{doc.summary} (replies: {doc.replies})", _object(members, ["method"], closed=True))
 

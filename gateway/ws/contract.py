@@ -15,7 +15,7 @@ from gateway.answers.orders import ExecutionFields, FeeOut
 from gateway.answers.prices import CandleRow, PriceLevel, PublicTrade
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request as Params
-from gateway.ws.board import BoardSubscription
+from gateway.ws.board import BoardChoice, BoardSubscription
 from gateway.ws.methods import (
     BatchAdd,
     BatchCancel,
@@ -199,7 +199,11 @@ METHOD_DOCS = {
     "get_order": MethodDoc(GetOrder, "One order as it is"),
     "resolve_order": MethodDoc(ResolveParams, "A final answer about a client order id after a timeout"),
 }
-BOARD_DOC = MethodDoc(BoardSubscription, "Subscribe to the board: filter and order as in `GET /v1/loans`")
+BOARD_DOCS = {  # of the channel `board`, which is chosen by other words
+    "subscribe": MethodDoc(BoardSubscription, "Subscribe to the board: filter and order as in `GET /v1/loans`"),
+    "unsubscribe": MethodDoc(BoardChoice, "End a subscription to a board"),
+    "resync": MethodDoc(BoardChoice, "Have a fresh snapshot of a board"),
+}
 
 CHANNEL_DOCS = {
     "status": ChannelDoc((StatusRow,), "How the market is; everybody gets it"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,13 +77,18 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    dsn: str, *, limits: SocketLimits | None = None, loans: int = 2, settings: Settings | None = None
+    dsn: str,
+    *,
+    limits: SocketLimits | None = None,
+    loans: int = 2,
+    settings: Settings | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
     metrics, settings = Metrics(), settings or Settings(ws_echo=True)
-    engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=time.time_ns, metrics=metrics)
+    engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=clock, metrics=metrics)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
-    keys = KeyRing(pool, clock=time.time_ns)
+    keys = KeyRing(pool, clock=clock)
     await keys.load()
     gateway = build_gateway(
         settings=settings,
@@ -91,7 +96,7 @@ async def running_stack(
         pool=pool,
         keys=keys,
         metrics=metrics,
-        clock=time.time_ns,
+        clock=clock,
         limits=limits,
     )
     running = asyncio.create_task(engine.run())
