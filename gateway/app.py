@@ -9,6 +9,7 @@ from importlib.metadata import version
 import asyncpg
 from aiohttp import web
 
+from gateway.addresses import behind
 from gateway.asyncapi import asyncapi
 from gateway.auth import KeyRing
 from gateway.board import CommittedBoard
@@ -88,6 +89,8 @@ def build_gateway(
     sessions = WebSessions(pool, live=keys.live, clock=clock, life_s=settings.web_session_h * 3_600)
     browsers = Browsers(secure=settings.is_secure, origins=settings.origins)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
+    if settings.proxies:
+        app.middlewares.append(behind(settings.proxies))  # the first, so that all that follows knows who asks
     api = Api(
         engine=engine,
         views=views,

@@ -8,16 +8,18 @@ what was used ahead of its time is in the database.
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Protocol
 
 import asyncpg
 
+from gateway.addresses import Network, address_of, is_in, is_within
 from gateway.errors import (
     AuthInvalidKey,
     AuthInvalidSignature,
@@ -32,6 +34,8 @@ from gateway.wire import SECOND, time_or_none, time_text
 from market.errors import InvalidArguments
 from market.ids import AccountId, Nanos
 
+log = logging.getLogger(__name__)
+
 TOKEN_LIFE = 15 * 60 * SECOND
 MILLISECOND_DIGITS = 13
 TIMESTAMP_DIGITS_MAX = 18
@@ -40,7 +44,6 @@ KEYS_MAX = 1_000  # alive at once, per account
 AHEAD = SECOND // 10  # a clock may be so far ahead without costing a commit: no process restarts in less
 SECRET_BYTES = 48  # a multiple of three: base64 without padding
 
-Network = IPv4Network | IPv6Network
 Clock = Callable[[], int]  # nanoseconds since 1970
 
 
@@ -291,7 +294,7 @@ class KeyRing:
         if not own.scopes.issuperset(wanted.scopes):
             raise AuthPermissionDenied("a key can only pass on scopes that it has")
         networks = [network_of(text) for text in wanted.ip_allow]
-        if own.ip_allow and not all(_within(network, own.ip_allow) for network in networks):
+        if own.ip_allow and not all(is_within(network, own.ip_allow) for network in networks):
             raise AuthPermissionDenied("a key can only pass on addresses that it is allowed")
         ends_at = own.expires_at if isinstance(own, ApiKey) else None
         if ends_at is not None and (wanted.expires_at is None or wanted.expires_at > ends_at):
@@ -380,24 +383,11 @@ def network_of(text: str) -> Network:
         raise InvalidArguments(f"ip_allow: {e}", field="ip_allow") from e
 
 
-def _within(inner: Network, outers: Collection[Network]) -> bool:
-    return any(inner.version == outer.version and inner.subnet_of(outer) for outer in outers)  # type: ignore[arg-type]
-
-
 def check_address(credential: Credential, peer: str | None) -> None:
     """Raises AuthPermissionDenied for a credential that is not used from where it may be."""
-    if credential.ip_allow and not _allowed(credential.ip_allow, peer):
+    if credential.ip_allow and not is_in(credential.ip_allow, address_of(peer or "")):
+        log.warning("address_refused actor=%s address=%s", credential.actor, peer)
         raise AuthPermissionDenied("this may not be used from this address")
-
-
-def _allowed(networks: Collection[Network], peer: str | None) -> bool:
-    try:
-        address: IPv4Address | IPv6Address = ip_address((peer or "").partition("%")[0])
-    except ValueError:
-        return False  # a Unix socket has no address
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
 
 
 def _expired(credential: Credential, now: int) -> bool:

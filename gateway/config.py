@@ -6,6 +6,7 @@ Every queue, cache, retry and wait has its limit here, with its unit in the name
 import logging
 import re
 from datetime import UTC, date, datetime, tzinfo
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -15,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.addresses import Network
 from market.ids import Currency, Minor
 
 ENV_PREFIX = "DEBT_MARKET_"
@@ -128,6 +130,10 @@ class Settings(DatabaseSettings):
     allowed_origins: str = Field(
         default="", description="further sites whose pages may use the service, separated by commas"
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="networks of proxies whose X-Forwarded-For says who asks: 10.0.0.0/8,192.0.2.7",
+    )
 
     inbox_max: int = Field(
         default=20_000, ge=1, description="commands that wait for the engine; more are refused as busy"
@@ -188,6 +194,13 @@ class Settings(DatabaseSettings):
                 raise ValueError(f"{origin} is not like https://market.example")
         return text
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for each in filter(None, text.split(",")):
+            ip_network(each.strip())  # its ValueError says what is wrong
+        return text
+
     @field_validator("signup_cash")
     @classmethod
     def _is_cash(cls, text: str) -> str:
@@ -205,6 +218,10 @@ class Settings(DatabaseSettings):
     def origins(self) -> frozenset[str]:
         """Where pages may come from, beside the host that they ask."""
         return frozenset(filter(None, [self.public_url, *self.allowed_origins.split(",")]))
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        return tuple(ip_network(each.strip()) for each in self.trusted_proxies.split(",") if each)
 
     @property
     def simulated_cash(self) -> dict[Currency, Minor]:

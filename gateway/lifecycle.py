@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import asyncpg
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -274,14 +275,36 @@ def check_ready_file(path: Path | None) -> None:
         path.unlink(missing_ok=True)
 
 
+class MalformedRequests(logging.Filter):
+    """Makes one line of what aiohttp logs of a request that it can't read: its trace says nothing more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = "request_malformed error=%s", (type(error).__name__,)
+            record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+        return True
+
+
+def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
+    logger = logging.getLogger("aiohttp.server")
+    if not any(isinstance(each, MalformedRequests) for each in logger.filters):
+        logger.addFilter(MalformedRequests())
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=logger,
+        keepalive_timeout=settings.http_idle_s,
+        shutdown_timeout=settings.shutdown_timeout_s,
+    )
+
+
 @asynccontextmanager
 async def page_served(
     app: web.Application, listening: socket.socket, settings: Settings, admin_key: ApiKey
 ) -> AsyncIterator[Running]:
     """Answer requests as long as the context lasts; who waits for the ready file finds it once that is so."""
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=settings.http_idle_s, shutdown_timeout=settings.shutdown_timeout_s
-    )
+    runner = runner_of(app, settings)
     try:
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()

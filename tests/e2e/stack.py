@@ -14,6 +14,7 @@ from gateway.app import build_gateway
 from gateway.auth import KeyRing
 from gateway.client import ApiKey
 from gateway.config import Settings
+from gateway.lifecycle import runner_of
 from gateway.metrics import Metrics
 from gateway.rates import Rates
 from gateway.requests.access import NewApiKey
@@ -101,7 +102,7 @@ async def running_stack(
     )
     running = asyncio.create_task(engine.run())
     await engine.online()
-    runner = web.AppRunner(gateway.app, access_log=None, keepalive_timeout=settings.http_idle_s, shutdown_timeout=2.0)
+    runner = runner_of(gateway.app, settings)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

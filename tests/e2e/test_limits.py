@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from urllib.parse import urlsplit
 
 import pytest
@@ -40,6 +41,20 @@ async def answered(stack: Stack, *pieces: bytes) -> bytes:
 async def test_headers_are_limited(stack: Stack, headers: bytes, status: bytes) -> None:
     told = await answered(stack, b"GET /v1/time HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n\r\n")
     assert told.split()[1] == status
+
+
+async def test_what_can_not_be_read_is_logged_in_one_line(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await answered(stack, b"GET /v1/time HTTP/1.1\r\nHost: x\r\nX-A: " + b"secret" * 2_000 + b"\r\n\r\n")
+    [line] = [record for record in caplog.records if record.name == "aiohttp.server"]
+    assert (line.getMessage(), line.exc_info) == ("request_malformed error=LineTooLong", None)
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\nabcdefgh\r\n"])
+async def test_a_body_that_is_framed_wrong_is_refused(stack: Stack, body: bytes) -> None:
+    head = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    told = await answered(stack, head + b"\r\n" + body)
+    assert told.split()[1] == b"400"
 
 
 async def test_a_path_is_limited(stack: Stack) -> None:
