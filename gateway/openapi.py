@@ -58,6 +58,7 @@ PATH: dict[str, tuple[str, type[MarketError] | None]] = {
     "order_id": ("the order's id, as answered when it was placed", None),
     "cid": ("the client's own id of the order", None),
     "key": ("the API key's id", RouteNotFound),
+    "session_id": ("the session's id, as listed", RouteNotFound),
     "name": ("the rulebook's name, 1 to 32 of A-Z a-z 0-9 . _ -", RouteNotFound),
 }
 
@@ -214,8 +215,9 @@ def _operation(route: Route, schema_of: Mapping[object, Json]) -> Json:
     }
     if route.access is not Access.PUBLIC:
         session = (COOKIE,) if route.method == "GET" else (COOKIE, CSRF_HEADER)
-        operation["security"] = [{name: [] for name in SIGNING}, {name: [] for name in session}]
-        if route.access is not Access.SIGNED:
+        ways = (session,) if route.access is Access.SESSION else (SIGNING, session)
+        operation["security"] = [{name: [] for name in way} for way in ways]
+        if route.access not in (Access.SIGNED, Access.SESSION):
             operation["description"] = f"The key, or the session, needs the scope `{route.access}`."
     if doc.body is not None:
         content = {"schema": schema_of[doc.body], "example": doc.example}

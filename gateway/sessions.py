@@ -11,22 +11,36 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import asyncpg
+from aiohttp import web
 
-from gateway.auth import Clock, Credential, LiveCredentials, Network, Principal, moment_of, nanos_of
-from gateway.errors import AuthRequired
+from gateway.addresses import Network
+from gateway.auth import Clock, Credential, LiveCredentials, Principal, moment_of, nanos_of
+from gateway.errors import AuthInvalidLogin, AuthRequired
 from gateway.passwords import Passwords, check_password
 from gateway.requests.access import Scope
 from gateway.throttle import Throttle
 from gateway.wire import SECOND
-from market.errors import DuplicateId
+from market.errors import DuplicateId, InvalidArguments
 from market.ids import AccountId, Currency, Minor, Nanos
 
 log = logging.getLogger(__name__)
 
+# The row of the user is locked while it is looked at, so no session begins by a password that is being changed.
+NEW_SESSION = """
+    INSERT INTO market.web_session (token_hash, user_id, created_at, expires_at, address, user_agent)
+    SELECT $1, user_id, $3, $4, $5, $6 FROM market.web_user WHERE user_id = $2 AND password_hash = $7 FOR SHARE
+    RETURNING true
+"""
+NEW_PASSWORD = """
+    UPDATE market.web_user SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2 RETURNING true
+"""
+END_OTHERS = "DELETE FROM market.web_session WHERE user_id = $1 AND token_hash <> $2"
+
 SESSIONS_MAX = 20  # of one person: a further one ends the oldest
+USER_AGENT_MAX = 200
 TRIES_PER_LOGIN, TRY_EVERY_S = 10, 10.0  # wrong passwords
 TRIES_PER_PEER, PEER_TRY_EVERY_S = 50, 2.0
 
@@ -44,12 +58,13 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSession:
-    """A credential. Times in nanoseconds."""
+    """A credential. Times in nanoseconds.  seen: where it began."""
 
     token_hash: bytes
     user: User
     created_at: Nanos
     ends_at: Nanos
+    seen: "Seen"
 
     @property
     def id(self) -> str:
@@ -74,6 +89,19 @@ class WebSession:
     @property
     def expires_at(self) -> Nanos:
         return self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a person knows a session by."""
+
+    address: str | None = None
+    user_agent: str | None = None
+
+    @classmethod
+    def of(cls, request: web.Request) -> "Seen":
+        said = request.headers.get("User-Agent", "")[:USER_AGENT_MAX]
+        return cls(request.remote, "".join(filter(str.isprintable, said)) or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,36 +177,60 @@ class WebSessions:
 
     # Signing in and out
 
-    async def sign_in(self, login: str, password: str, *, peer: str | None) -> tuple[WebSession, str]:
+    async def sign_in(self, login: str, password: str, *, seen: Seen) -> tuple[WebSession, str]:
         """Return a new session and its token. Raises AuthInvalidLogin, RateLimited, Busy."""
         user = self._users.get(login)
-        self._tries_of_peer.take(peer or "")
-        self._tries_of_login.take(login)
-        await self._passwords.require(None if user is None else user.password_hash, password)
+        await self._prove(login, user, password, address=seen.address or "")
         assert user is not None
-        self._tries_of_peer.give_back(peer or "")
-        self._tries_of_login.give_back(login)
         if self._passwords.is_outdated(user.password_hash):
-            user = await self._keep_password(user, password)
-        return await self.begin(user)
+            user = await self._rehash(user, password)
+        return await self.begin(user, seen)
 
-    async def begin(self, user: User) -> tuple[WebSession, str]:
-        """Return a new session of somebody who proved to be the user, and its token."""
-        sessions = self._of_user(user)
+    async def _prove(self, login: str, user: User | None, password: str, *, address: str) -> None:
+        self._tries_of_peer.take(address)
+        self._tries_of_login.take(login)
+        try:
+            await self._passwords.require(None if user is None else user.password_hash, password)
+        except AuthInvalidLogin:
+            log.warning("sign_in_refused address=%s", address)
+            raise
+        self._tries_of_peer.give_back(address)
+        self._tries_of_login.give_back(login)
+
+    async def begin(self, user: User, seen: Seen) -> tuple[WebSession, str]:
+        """Return a new session of somebody who proved to be the user, and its token.
+
+        Raises AuthInvalidLogin if the password was changed meanwhile. The session is live before it is stored, so that
+        who ends all sessions of the user from here or from another gateway finds it; nobody knows its token yet.
+        """
+        sessions = self.of_user(user)
         for oldest in sessions[: max(0, len(sessions) + 1 - SESSIONS_MAX)]:
             await self.end(oldest)
         token, now = secrets.token_urlsafe(32), Nanos(self._clock())
         session = WebSession(
-            token_hash=_hash_of(token), user=user, created_at=now, ends_at=Nanos(now + self._life_s * SECOND)
-        )
-        await self._pool.execute(
-            "INSERT INTO market.web_session (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-            session.token_hash,
-            user.user_id,
-            moment_of(session.created_at),
-            moment_of(session.ends_at),
+            token_hash=_hash_of(token),
+            user=user,
+            created_at=now,
+            ends_at=Nanos(now + self._life_s * SECOND),
+            seen=seen,
         )
         self._live.add(session)
+        try:
+            stored = await self._pool.fetchval(
+                NEW_SESSION,
+                session.token_hash,
+                user.user_id,
+                moment_of(session.created_at),
+                moment_of(session.ends_at),
+                seen.address,
+                seen.user_agent,
+                user.password_hash,
+            )
+            if stored is None:
+                raise AuthInvalidLogin
+        except BaseException:
+            self._live.remove(session.id)
+            raise
         log.info("signed_in user=%s", user.user_id)
         return session, token
 
@@ -195,7 +247,14 @@ class WebSessions:
         await self._pool.execute("DELETE FROM market.web_session WHERE token_hash = $1", session.token_hash)
         log.info("signed_out user=%s", session.user.user_id)
 
-    def _of_user(self, user: User) -> list[WebSession]:
+    async def end_others(self, session: WebSession) -> int:
+        """End all sessions of the person but this one; return how many."""
+        others = [each for each in self.of_user(session.user) if each.id != session.id]
+        for each in others:
+            await self.end(each)
+        return len(others)
+
+    def of_user(self, user: User) -> list[WebSession]:
         """Return a person's sessions, the oldest first."""
         return [each for each in self._live.of_account(user.account_id) if _is_of(each, user)]
 
@@ -246,13 +305,42 @@ class WebSessions:
         self._users[login] = user
         return user
 
-    async def _keep_password(self, user: User, password: str) -> User:
+    async def change_password(self, session: WebSession, password: str, new: str, *, address: str) -> int:
+        """Replace a person's password and end all other sessions, in one step; return how many ended.
+
+        Raises InvalidArguments for a present password that is wrong or a new one that is too easy, RateLimited, Busy.
+        """
+        user = self._users[session.user.login]
+        try:
+            await self._prove(user.login, user, password, address=address)
+        except AuthInvalidLogin as e:
+            raise InvalidArguments("password: is not the present one", field="password") from e
+        check_password(new, login=user.login, field="new_password")
+        if new == password:
+            raise InvalidArguments("new_password: is the present one", field="new_password")
+        changed = replace(user, password_hash=await self._passwords.hash(new))
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self._keep(connection, user, changed)
+            await connection.execute(END_OTHERS, user.user_id, session.token_hash)
+        self._users[user.login] = changed
+        others = [each for each in self.of_user(user) if each.id != session.id]
+        for each in others:
+            self._live.remove(each.id)
+        log.info("password_changed user=%s", user.user_id)
+        return len(others)
+
+    async def _rehash(self, user: User, password: str) -> User:
+        """Keep the same password by today's parameters."""
         changed = replace(user, password_hash=await self._passwords.hash(password))
-        await self._pool.execute(
-            "UPDATE market.web_user SET password_hash = $2 WHERE user_id = $1", user.user_id, changed.password_hash
-        )
+        async with self._pool.acquire() as connection:
+            await self._keep(connection, user, changed)
         self._users[user.login] = changed
         return changed
+
+    async def _keep(self, connection: Any, user: User, changed: User) -> None:
+        """Raises AuthInvalidLogin if the password is another one by now."""
+        if await connection.fetchval(NEW_PASSWORD, user.user_id, user.password_hash, changed.password_hash) is None:
+            raise AuthInvalidLogin
 
 
 def _is_of(credential: Credential, user: User) -> TypeGuard[WebSession]:
@@ -279,4 +367,5 @@ def _session(record: asyncpg.Record, user: User) -> WebSession:
         user=user,
         created_at=nanos_of(record["created_at"]),
         ends_at=nanos_of(record["expires_at"]),
+        seen=Seen(record["address"], record["user_agent"]),
     )

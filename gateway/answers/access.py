@@ -58,6 +58,27 @@ class SignedOut(BaseModel):
     signed_out: Literal[True]
 
 
+class ListedSession(BaseModel):
+    """A place where one is signed in. address, user_agent: from where, and by what, as it said itself."""
+
+    session_id: str
+    current: bool
+    created_at: Moment
+    expires_at: Moment
+    address: str | None
+    user_agent: str | None
+
+
+class EndedSessions(BaseModel):
+    """ended: how many."""
+
+    ended: Count
+
+
+class ChangedPassword(EndedSessions):
+    changed: Literal[True]
+
+
 class NewUserOut(BaseModel):
     user_id: str
     login: str

@@ -53,6 +53,13 @@ class SignUp(SignIn):
     name: Name | None = None
 
 
+class NewPassword(Request):
+    """password: the present one."""
+
+    password: Password
+    new_password: Password
+
+
 class NewUser(SignIn):
     """A login that acts for an account. scopes: `admin` makes it an operator's."""
 

@@ -22,6 +22,7 @@ from gateway.auth import KeyRing, Principal
 from gateway.board import CommittedBoard
 from gateway.browser import SAFE_METHODS, Browsers
 from gateway.errors import (
+    AuthPermissionDenied,
     AuthRequired,
     MethodNotAllowed,
     PayloadTooLarge,
@@ -37,7 +38,7 @@ from gateway.metrics import METRICS, Metrics
 from gateway.rates import Bucket, Rates
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request
-from gateway.sessions import SignUps, WebSessions
+from gateway.sessions import SignUps, WebSession, WebSessions
 from gateway.throttle import Throttle
 from gateway.views import AccountView, Views
 from gateway.wire import (
@@ -104,10 +105,11 @@ ORDER_COMMANDS = (PlaceOrder, AmendOrder, CancelOrder, CancelAll)  # whose outco
 
 
 class Access(StrEnum):
-    """Who may call a route: anybody, whoever proves who he is, or the holder of a credential with that scope."""
+    """Who may call a route: anybody, whoever proves who he is, who signed in, or a credential with that scope."""
 
     PUBLIC = "public"
     SIGNED = "signed"
+    SESSION = "session"
     READ = "read"
     TRADE = "trade"
     TRANSFER = "transfer"
@@ -355,7 +357,10 @@ async def _authenticated(api: Api, route: Route, request: web.Request, data: byt
     if route.access is Access.PUBLIC:
         return None
     principal = await _principal(api, request, data)
-    if route.access is not Access.SIGNED:
+    if route.access is Access.SESSION:
+        if not isinstance(principal.credential, WebSession):
+            raise AuthPermissionDenied("this is for people: sign in with a password")
+    elif route.access is not Access.SIGNED:
         principal.require(Scope(route.access))
     return principal
 

@@ -1,15 +1,16 @@
-"""Signing up, in and out with a password; who one is."""
+"""Signing up, in and out with a password; who one is; one's other sessions, and another password."""
 
 import secrets
 from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.answers.access import SessionInfo, SignedOut
+from gateway.answers.access import ChangedPassword, EndedSessions, ListedSession, SessionInfo, SignedOut
+from gateway.answers.fields import Page
 from gateway.errors import AuthCsrf, AuthInvalidLogin, AuthPermissionDenied, RateLimited, RouteNotFound
-from gateway.requests.access import Scope, SignIn, SignUp
-from gateway.rest.api import Access, Call, Doc, Route, reply
-from gateway.sessions import WebSession, csrf_token
+from gateway.requests.access import NewPassword, Scope, SignIn, SignUp
+from gateway.rest.api import Access, Call, Doc, Route, page, reply
+from gateway.sessions import Seen, WebSession, csrf_token
 from gateway.wire import SECOND, time_or_none, time_text
 from market.commands import AccountKind, Deposit, Done, OpenAccount
 from market.errors import Busy, DuplicateId
@@ -31,7 +32,7 @@ async def sign_up(call: Call) -> web.Response:
         return await _open_account(call, wanted.name or "")
 
     user = await sessions.add_user(wanted.login, wanted.password, INVESTOR_SCOPES, account=account, by=SIGNUP)
-    return _begun(call, *await sessions.begin(user), status=HTTPStatus.CREATED)
+    return _begun(call, *await sessions.begin(user, Seen.of(call.request)), status=HTTPStatus.CREATED)
 
 
 async def _open_account(call: Call, name: str) -> AccountId:
@@ -57,7 +58,7 @@ async def _open_account(call: Call, name: str) -> AccountId:
 async def sign_in(call: Call) -> web.Response:
     wanted = call.parsed(SignIn)
     call.api.browsers.check_origin(call.request)
-    session, token = await call.api.sessions.sign_in(wanted.login, wanted.password, peer=call.request.remote)
+    session, token = await call.api.sessions.sign_in(wanted.login, wanted.password, seen=Seen.of(call.request))
     return _begun(call, session, token, status=HTTPStatus.CREATED)
 
 
@@ -115,6 +116,53 @@ async def sign_out(call: Call) -> web.Response:
     return response
 
 
+def _session(call: Call) -> WebSession:
+    session = call.principal.credential
+    assert isinstance(session, WebSession)  # Access.SESSION
+    return session
+
+
+async def list_sessions(call: Call) -> web.Response:
+    """Where one is signed in, the oldest first."""
+    here = _session(call)
+    return page([_listed(each, here) for each in call.api.sessions.of_user(here.user)], None)
+
+
+def _listed(session: WebSession, here: WebSession) -> dict[str, object]:
+    return {
+        "session_id": session.id,
+        "current": session.id == here.id,
+        "created_at": time_text(session.created_at),
+        "expires_at": time_text(session.ends_at),
+        "address": session.seen.address,
+        "user_agent": session.seen.user_agent,
+    }
+
+
+async def end_session(call: Call) -> web.Response:
+    here, wanted = _session(call), call.path("session_id")
+    session = next((each for each in call.api.sessions.of_user(here.user) if each.id == wanted), None)
+    if session is None:
+        raise RouteNotFound("there is no such session of this person")
+    await call.api.sessions.end(session)
+    response = reply({"ended": 1})
+    if session.id == here.id:
+        call.api.browsers.forget(response)
+    return response
+
+
+async def end_other_sessions(call: Call) -> web.Response:
+    return reply({"ended": await call.api.sessions.end_others(_session(call))})
+
+
+async def change_password(call: Call) -> web.Response:
+    wanted = call.parsed(NewPassword)
+    ended = await call.api.sessions.change_password(
+        _session(call), wanted.password, wanted.new_password, address=call.request.remote or ""
+    )
+    return reply({"changed": True, "ended": ended})
+
+
 ROUTES = (
     Route(
         "POST",
@@ -161,6 +209,39 @@ ROUTES = (
             answers={200: SignedOut},
             refusals=(RouteNotFound,),
             gives=("Set-Cookie",),
+        ),
+    ),
+    Route(
+        "GET",
+        "/v1/sessions",
+        Access.SESSION,
+        list_sessions,
+        doc=Doc(summary="Where one is signed in", answers={200: Page[ListedSession]}),
+    ),
+    Route(
+        "DELETE",
+        "/v1/sessions",
+        Access.SESSION,
+        end_other_sessions,
+        doc=Doc(summary="Sign out everywhere else", answers={200: EndedSessions}),
+    ),
+    Route(
+        "DELETE",
+        "/v1/sessions/{session_id}",
+        Access.SESSION,
+        end_session,
+        doc=Doc(summary="Sign out in one place", answers={200: EndedSessions}, gives=("Set-Cookie",)),
+    ),
+    Route(
+        "PUT",
+        "/v1/password",
+        Access.SESSION,
+        change_password,
+        doc=Doc(
+            summary="Change one's password, which signs out everywhere else",
+            body=NewPassword,
+            example={"password": "correct horse battery", "new_password": "staple of the horse"},
+            answers={200: ChangedPassword},
         ),
     ),
 )

@@ -61,6 +61,7 @@ async def pair(market: Market) -> Pair:
         "loan_id": "L1",
         "name": "open",
         "account_id": "ACCOUNT-A",
+        "session_id": f"ws_{MINE}",
     }
     return Pair(market, a, b, objects)
 
@@ -110,7 +111,7 @@ async def test_a_route_wants_a_key_and_its_scope(pair: Pair, route: Route) -> No
     seq = pair.market.stack.engine.seq
     told = await pair.market.anyone.call(route.method, path, route.doc.example)
     assert (told.status, told.code) == (401, "auth_required")
-    if route.access is not Access.SIGNED:
+    if route.access is not Access.SIGNED:  # a session's routes take no key, whatever its scopes
         others = {"read", "trade", "transfer", "admin"} - {route.access}
         wrong = pair.market.anyone.of(await pair.market.stack.key("B2", *sorted(others)))
         told = await wrong.call(route.method, path, route.doc.example)
