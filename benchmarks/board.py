@@ -43,6 +43,7 @@ def random_entry(rng: random.Random, number: int) -> Entry:
         rng.randint(1, 60),
         rate,
         None if price is None else rng.randint(1, 400) * 100_00,
+        rng.randint(8_000, 8_400) if rng.random() < 0.3 else None,
     )
     words = ("current", "USD", "ORIG", rng.choice(GRADES), "unsecured", "none", rng.choice(["true", "true", "false"]))
     return Entry(LoanId(f"B-{number:05d}"), figures, words, f"b-{number:05d}\norig\ndebt consolidation\nca")

@@ -19,6 +19,7 @@ from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStat
 from market.events import Event, MarketChanged
 from market.ids import LoanId, Seq
 from market.orderbook.board import Board, Entry, Facet, Figure, Key, Wanted
+from market.orderbook.columns import Columns
 from market.port import Committed
 
 PPM = 1_000_000
@@ -32,9 +33,11 @@ PLACES = {
     Figure.REMAINING_MONTHS: 0,
     Figure.RATE: 6,
     Figure.AVAILABLE: 2,
+    Figure.BID: 2,
 }
 FIGURES = {figure.name.lower(): figure for figure in Figure}
 ALL_STATUSES = "all"
+LOANS_MAX = 500  # that a wish may name
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -45,6 +48,13 @@ def _text_list(value: object) -> list[str]:
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError("must be one or several words")
     return texts
+
+
+def _loans(value: object) -> frozenset[LoanId]:
+    texts = _text_list(value)
+    if len(texts) > LOANS_MAX:
+        raise ValueError(f"must be {LOANS_MAX} loans at most")
+    return frozenset(map(LoanId, texts))
 
 
 def _words(kind: type[E]) -> Callable[[object], frozenset[str]]:
@@ -97,6 +107,7 @@ def _bound_of(places: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [text, {"type": "number"}], "description": f"at most {places} places"})
 
 
+Loans = Annotated[frozenset[LoanId], PlainValidator(_loans), _list_of(None)]
 Grades = Annotated[frozenset[str], PlainValidator(lambda value: frozenset(_text_list(value))), _list_of(None)]
 Statuses = Annotated[frozenset[str], PlainValidator(_statuses), _list_of([*LoanStatus, ALL_STATUSES])]
 ClaimTypes = Annotated[frozenset[str], PlainValidator(_words(ClaimType)), _list_of(ClaimType)]
@@ -115,10 +126,12 @@ SortedBy = Annotated[
 class BoardWish(Request):
     """Which loans of the board, in which order: the same words in a query and on the socket.
 
-    Figures are of the best offer (`ytm`, `price`, `discount`, `available`) and of the loan; a loan that lacks one lies
-    in no bounds of it.  status: live loans if not given, `all` for all.
+    Figures are of the best offer (`ytm`, `price`, `discount`, `available`), of the best bid (`bid`) and of the loan; a
+    loan that lacks one lies in no bounds of it.  loan_id: of these only, 500 at most.  status: live loans if not given,
+    `all` for all.
     """
 
+    loan_id: Loans | None = None
     q: str | None = None
     grade: Grades | None = None
     status: Statuses | None = None
@@ -139,6 +152,8 @@ class BoardWish(Request):
     max_rate: Millionths | None = None
     min_available: Hundredths | None = None
     max_available: Hundredths | None = None
+    min_bid: Hundredths | None = None
+    max_bid: Hundredths | None = None
     sort: SortedBy | None = None
 
     def to_wanted(self) -> Wanted:
@@ -156,6 +171,7 @@ class BoardWish(Request):
             (figure, getattr(self, f"min_{name}"), getattr(self, f"max_{name}")) for name, figure in FIGURES.items()
         ]
         return Wanted(
+            loans=self.loan_id,
             words=tuple((facet, words) for facet, words in chosen.items() if words is not None),
             bounds=tuple((figure, low, high) for figure, low, high in bounds if (low, high) != (None, None)),
             text=(self.q or "").casefold(),
@@ -172,14 +188,14 @@ class CommittedBoard:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self._board = Board()
+        self._board, self._columns = Board(), Columns()
         self._dirty: dict[LoanId, None] = {}
         self._all_dirty = False
         self._untold: dict[LoanId, None] = {}  # entered since they were last taken
         self._settling = asyncio.Lock()
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        self._board = Board()
+        self._board, self._columns = Board(), Columns()
         self._dirty = dict.fromkeys(self._views.loans)
 
     def on_entry(self, entry: Committed) -> None:
@@ -202,7 +218,9 @@ class CommittedBoard:
                 self._dirty.pop(loan_id, None)
                 self._untold[loan_id] = None
                 if (loan := self._views.loans.get(loan_id)) is not None:
-                    self._board.put(entry_of(loan))
+                    entry = entry_of(loan)
+                    self._board.put(entry)
+                    self._columns.put(entry)
                 if i % SETTLED_AT_ONCE == 0:
                     await asyncio.sleep(0)
 
@@ -217,6 +235,11 @@ class CommittedBoard:
 
     def get(self, loan_id: LoanId) -> Entry | None:
         return self._board.get(loan_id)
+
+    @property
+    def columns(self) -> Columns:
+        """What was entered, for questions about all of it; `settle` first."""
+        return self._columns
 
     async def page(self, wanted: Wanted, *, after: Key | None = None, limit: int) -> tuple[list[LoanId], Key | None]:
         """Return the first `limit` loans behind `after`, and the key behind which there are more, None for the end."""
@@ -235,7 +258,7 @@ class CommittedBoard:
 
 def entry_of(loan: LoanView) -> Entry:
     """Return what the board shows of a loan now."""
-    state, terms, ask = loan.state, loan.state.terms, loan.best_ask
+    state, terms, ask, bid = loan.state, loan.state.terms, loan.best_ask, loan.best_bid
     ytm = None if ask is None else loan.ytm_at(ask[0])
     said = (terms.loan_id, terms.originator, terms.purpose, terms.region, terms.grade, terms.borrower_ref)
     return Entry(
@@ -247,6 +270,7 @@ def entry_of(loan: LoanView) -> Entry:
             remaining_months(loan),
             terms.annual_rate_ppm,
             None if ask is None else ask[1],
+            None if bid is None else bid[0],
         ),
         words=(
             state.status,

@@ -29,6 +29,7 @@ class Figure(IntEnum):
     REMAINING_MONTHS = 3
     RATE = 4
     AVAILABLE = 5
+    BID = 6
 
 
 class Facet(IntEnum):
@@ -59,11 +60,12 @@ Key: TypeAlias = tuple[int, int, str]  # where an entry stands: (1 if it has no 
 class Wanted:
     """Which entries, in which order. Equal wishes are equal, whoever has them.
 
-    words: of each facet one of these.  bounds: (figure, least, most), either may be None; an entry without the figure
-    is none of these.  text: found in the entry's, case folded.  sort: None for the order of loan ids; entries without
-    the figure come last either way, and those with the same in the order of loan ids.
+    loans: of these only, None for any.  words: of each facet one of these.  bounds: (figure, least, most), either may
+    be None; an entry without the figure is none of these.  text: found in the entry's, case folded.  sort: None for the
+    order of loan ids; entries without the figure come last either way, and those with the same in the order of loan ids.
     """
 
+    loans: frozenset[LoanId] | None = None
     words: tuple[tuple[Facet, frozenset[str]], ...] = ()
     bounds: tuple[tuple[Figure, int | None, int | None], ...] = ()
     text: str = ""
@@ -71,6 +73,8 @@ class Wanted:
     descending: bool = False
 
     def accepts(self, entry: Entry) -> bool:
+        if self.loans is not None and entry.loan_id not in self.loans:
+            return False
         for facet, wanted in self.words:
             if entry.words[facet] not in wanted:
                 return False
@@ -161,6 +165,8 @@ class Board:
 
     def _few(self, wanted: Wanted) -> list[Entry] | None:
         """Return candidates that hold all that is wanted, if some index shows that they are few."""
+        if wanted.loans is not None:
+            return [self._entries[loan_id] for loan_id in wanted.loans if loan_id in self._entries]
         for facet, words in wanted.words:
             sets = [self._by_word.get((facet, word), set()) for word in words]
             if sum(map(len, sets)) <= NARROW_MAX:

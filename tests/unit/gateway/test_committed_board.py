@@ -25,6 +25,7 @@ L1 = LoanId("L1")
         ({"min_ytm": "0.12"}, {"min_ytm": "0.120000"}),
         ({"max_remaining_months": "12"}, {"max_remaining_months": 12}),
         ({"status": "late,default", "sort": "-ytm"}, {"status": ["default", "late"], "sort": "-ytm"}),
+        ({"loan_id": "L2,L1"}, {"loan_id": ["L1", "L2", "L1"]}),
         ({"status": "all", "q": "VAN"}, {"status": ["all"], "q": "van"}),
     ],
 )
@@ -46,7 +47,9 @@ def test_a_query_and_a_message_that_say_the_same_are_one_wish(text: dict[str, An
         {"min_remaining_months": "1.5"},
         {"min_available": None, "max_available": []},
         {"sort": "--ytm"},
-        {"sort": "bid"},
+        {"sort": "last"},
+        {"loan_id": []},
+        {"loan_id": [f"L{n}" for n in range(501)]},
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(said: dict[str, Any]) -> None:

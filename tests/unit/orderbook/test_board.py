@@ -30,6 +30,7 @@ def random_wish(rng: random.Random) -> Wanted:
         for figure in rng.sample(list(Figure), rng.randint(0, 2))
     ]
     return Wanted(
+        loans=None if rng.random() < 0.7 else frozenset(LoanId(f"L{n:02d}") for n in rng.sample(range(90), 20)),
         words=tuple(words),
         bounds=tuple(bounds),
         text=rng.choice(["", "", "van", "no such thing"]),
@@ -71,7 +72,7 @@ def test_every_page_is_what_a_plain_search_finds(seed: int, narrow_max: int, mon
 def test_the_same_figure_is_in_the_order_of_loans_both_ways() -> None:
     board = Board()
     for loan_id, price in (("B", 9_900), ("A", 9_900), ("C", 9_800), ("D", None)):
-        figures = (None, price, None, 12, 0, None)
+        figures = (None, price, None, 12, 0, None, None)
         board.put(Entry(LoanId(loan_id), figures, ("current", "USD", "O", "", "unsecured", "none", "true"), ""))
     up, down = (Wanted(sort=Figure.PRICE, descending=descending) for descending in (False, True))
     assert all_pages(board, up, limit=2, steps=2) == ["C", "A", "B", "D"]
