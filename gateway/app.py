@@ -19,6 +19,7 @@ from gateway.facade.calls import add_facade
 from gateway.facade.routes import ROUTES as FACADE
 from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
+from gateway.overview import Overview
 from gateway.page import add_page
 from gateway.rates import RateLimits, Rates
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
@@ -95,6 +96,7 @@ def build_gateway(
         engine=engine,
         views=views,
         board=board,
+        overview=Overview(board, clock),
         keys=keys,
         sessions=sessions,
         sign_ups=_sign_ups(settings),

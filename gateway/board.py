@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from gateway.answers.loans import Loan
 from gateway.requests.fields import Request
-from gateway.schemas import remaining_months
+from gateway.schemas import Row, remaining_months
 from gateway.views import PAR, LoanView, Views
 from gateway.wire import exact_decimal, scaled
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
@@ -37,6 +38,7 @@ PLACES = {
 }
 FIGURES = {figure.name.lower(): figure for figure in Figure}
 ALL_STATUSES = "all"
+NAMING = frozenset({"loan_id", "symbol"})
 LOANS_MAX = 500  # that a wish may name
 
 E = TypeVar("E", bound=StrEnum)
@@ -55,6 +57,13 @@ def _loans(value: object) -> frozenset[LoanId]:
     if len(texts) > LOANS_MAX:
         raise ValueError(f"must be {LOANS_MAX} loans at most")
     return frozenset(map(LoanId, texts))
+
+
+def _fields(value: object) -> frozenset[str]:
+    texts = _text_list(value)
+    if not set(texts) <= Loan.model_fields.keys():
+        raise ValueError("must be fields of a loan")
+    return frozenset(texts)
 
 
 def _words(kind: type[E]) -> Callable[[object], frozenset[str]]:
@@ -112,6 +121,7 @@ Grades = Annotated[frozenset[str], PlainValidator(lambda value: frozenset(_text_
 Statuses = Annotated[frozenset[str], PlainValidator(_statuses), _list_of([*LoanStatus, ALL_STATUSES])]
 ClaimTypes = Annotated[frozenset[str], PlainValidator(_words(ClaimType)), _list_of(ClaimType)]
 Guarantees = Annotated[frozenset[str], PlainValidator(_words(GuaranteeKind)), _list_of(GuaranteeKind)]
+Fields = Annotated[frozenset[str], PlainValidator(_fields), _list_of(Loan.model_fields)]
 Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Millionths = Annotated[int, PlainValidator(_units(6)), _bound_of(6)]
 Hundredths = Annotated[int, PlainValidator(_units(2)), _bound_of(2)]
@@ -180,7 +190,18 @@ class BoardWish(Request):
         )
 
 
+class BoardParts(BoardWish):
+    """fields: of each loan only these, and what names it."""
+
+    fields: Fields | None = None
+
+
 WISHES = frozenset(BoardWish.model_fields)  # the words by which the board is asked for
+
+
+def part_of(row: Row, fields: frozenset[str] | None) -> Row:
+    """Return what was asked for of a loan, and always what names it. fields: None for all."""
+    return row if fields is None else {name: value for name, value in row.items() if name in fields or name in NAMING}
 
 
 class CommittedBoard:

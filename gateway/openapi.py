@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from gateway.answers.fields import Problem
+from gateway.answers.loans import Loan
 from gateway.auth import rest_signature
+from gateway.board import FIGURES, LOANS_MAX
 from gateway.browser import COOKIE, CSRF_HEADER
 from gateway.candles import Interval
 from gateway.errors import (
@@ -30,6 +32,7 @@ from gateway.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
+from gateway.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.requests.orders import CLIENT_ORDER_ID
 from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
@@ -50,7 +53,6 @@ Json = dict[str, Any]
 DECIMAL = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"}
 WHOLE = {"type": "integer", "minimum": 0}
 TIME = {"type": "string", "format": "date-time", "examples": ["2024-05-01T12:00:00Z"]}
-FIGURES = ("ytm", "price", "discount", "remaining_months", "rate", "available")
 
 PATH: dict[str, tuple[str, type[MarketError] | None]] = {
     "loan_id": ("the loan's id, 1 to 32 of A-Z 0-9 . _ -", UnknownLoan),
@@ -115,6 +117,14 @@ QUERY: dict[str, tuple[str, Json]] = {
     "grade": ("one or several", {"type": "array", "items": {"type": "string"}}),
     "claim_type": ("one or several", _words(ClaimType)),
     "guarantee": ("kind, one or several", _words(GuaranteeKind)),
+    "fields": (
+        "of each loan only these, and what names it",
+        {"type": "array", "items": {"type": "string", "enum": sorted(Loan.model_fields)}},
+    ),
+    "points": (
+        "at most; months and grade of a point are the same, its yields differ by what that takes",
+        {**WHOLE, "minimum": 1, "maximum": POINTS_MAX, "default": POINTS_DEFAULT},
+    ),
     "originator": ("", {"type": "string"}),
     "currency": ("", {"type": "string"}),
     "never_late": ("", {"type": "boolean"}),
@@ -126,7 +136,14 @@ QUERY: dict[str, tuple[str, Json]] = {
     **{f"max_{name}": (f"at most this {name}", DECIMAL) for name in FIGURES},
 }
 BY_ROUTE: dict[tuple[str, str], tuple[str, Json]] = {
-    ("/v1/loans", "status"): ("one or several, or `all`; live loans if not given", _words([*LoanStatus, "all"])),
+    **{
+        (path, name): told
+        for path in ("/v1/loans", "/v1/loans/order", "/v1/loans/facets", "/v1/loans/map")
+        for name, told in {
+            "status": ("one or several, or `all`; live loans if not given", _words([*LoanStatus, "all"])),
+            "loan_id": ("of these only", {"type": "array", "items": {"type": "string"}, "maxItems": LOANS_MAX}),
+        }.items()
+    },
     ("/v1/orders", "status"): (
         "open ones if not given",
         {"type": "string", "enum": ["open", "closed", "all", *OrderStatus], "default": "open"},

@@ -6,6 +6,7 @@ one call of the engine or a view, and rendering.
 
 import asyncio
 import base64
+import gzip
 import json
 import logging
 import re
@@ -35,6 +36,7 @@ from gateway.errors import (
 )
 from gateway.history import History, Span
 from gateway.metrics import METRICS, Metrics
+from gateway.overview import Overview
 from gateway.rates import Bucket, Rates
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request
@@ -88,6 +90,7 @@ class Api:
     engine: EnginePort
     views: Views
     board: CommittedBoard
+    overview: Overview
     keys: KeyRing
     sessions: WebSessions
     sign_ups: SignUps
@@ -298,6 +301,17 @@ class Route:
 def reply(value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         body=dump_json(value), status=status, content_type="application/json", charset="utf-8", headers=headers
+    )
+
+
+def packed_reply(request: web.Request, packed: bytes) -> web.Response:
+    """Answer with gzip of JSON, unpacked for whoever does not take it."""
+    takes_it = "gzip" in request.headers.get("Accept-Encoding", "")
+    return web.Response(
+        body=packed if takes_it else gzip.decompress(packed),
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if takes_it else {}),
     )
 
 

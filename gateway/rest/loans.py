@@ -1,25 +1,29 @@
 """Loans for everybody: the board with its filters, one loan, its schedule, its book, its trades."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
 from aiohttp import web
 
+from gateway.answers.board import BoardFacets, BoardMap, BoardOrder, BoardPage
 from gateway.answers.fields import Page
 from gateway.answers.loans import Assignment, Loan, Payment, ScheduleRow, TitleParty
 from gateway.answers.prices import Book, CandleRow, PublicTrade, Quote
-from gateway.board import WISHES, BoardWish
+from gateway.board import WISHES, BoardParts, BoardWish, part_of
 from gateway.candles import Interval, candle_row
 from gateway.history import NEVER
+from gateway.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.quote import Asked, quote
-from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
+from gateway.rest.api import Access, Call, Doc, Route, cursor_of, packed_reply, page, reply
 from gateway.rest.orders import PAGE, SPAN
 from gateway.schemas import board_item, book_object, payment_row, schedule_rows
 from gateway.views import LoanView
 from gateway.ws.rows import trade_row
 from market.errors import BelowMinimum, InvalidArguments, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, LoanId, PriceBp
+from market.orderbook.board import Wanted
 from market.orderbook.order import Side
 from market.settlement.title import party
 
@@ -39,13 +43,43 @@ async def board(call: Call) -> web.Response:
     What a figure does not exist for (a yield where nothing is offered) comes last, whichever way it is sorted.
     """
     query, views = call.query, call.api.views
-    wish = BoardWish.parse({name: text for name in WISHES if (text := query.text(name)) is not None})
+    wish = BoardParts.parse(_said(call, WISHES | {"fields"}))
+    wanted = wish.to_wanted()
     after = query.cursor(int, int, str)
     found, more = await call.api.board.page(
-        wish.to_wanted(), after=None if after is None else (after[0], after[1], after[2]), limit=query.limit()
+        wanted, after=None if after is None else (after[0], after[1], after[2]), limit=query.limit()
     )
-    items = [board_item(views.loans[loan_id], views.business_date) for loan_id in found if loan_id in views.loans]
-    return page(items, None if more is None else cursor_of(*more))
+    loans = [views.loans[loan_id] for loan_id in found if loan_id in views.loans]
+    return reply(
+        {
+            "items": [part_of(board_item(loan, views.business_date), wish.fields) for loan in loans],
+            "next_cursor": None if more is None else cursor_of(*more),
+            "total": call.api.board.columns.count(wanted),
+        }
+    )
+
+
+async def order(call: Call) -> web.Response:
+    """All loans of a filter by id, in the order that `GET /v1/loans` pages through."""
+    return packed_reply(call.request, await call.api.overview.order(_wanted(call)))
+
+
+async def facets(call: Call) -> web.Response:
+    return packed_reply(call.request, await call.api.overview.facets(_wanted(call)))
+
+
+async def yield_map(call: Call) -> web.Response:
+    """Loans without a yield, as those that nobody offers, are not on the map."""
+    points = call.query.integer("points", default=POINTS_DEFAULT, low=1, high=POINTS_MAX)
+    return packed_reply(call.request, await call.api.overview.map(_wanted(call), points=points))
+
+
+def _wanted(call: Call) -> Wanted:
+    return BoardWish.parse(_said(call, WISHES)).to_wanted()
+
+
+def _said(call: Call, names: Collection[str]) -> dict[str, Any]:
+    return {name: text for name in names if (text := call.query.text(name)) is not None}
 
 
 async def get(call: Call) -> web.Response:
@@ -137,8 +171,32 @@ ROUTES = (
         "/v1/loans",
         Access.PUBLIC,
         board,
-        PAGE | WISHES,
-        doc=Doc(summary="The board: live loans with what is on offer, filtered and sorted", answers={200: Page[Loan]}),
+        PAGE | WISHES | {"fields"},
+        doc=Doc(summary="The board: live loans with what is on offer, filtered and sorted", answers={200: BoardPage}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/order",
+        Access.PUBLIC,
+        order,
+        WISHES,
+        doc=Doc(summary="The ids of all loans of the board by a filter, in order", answers={200: BoardOrder}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/facets",
+        Access.PUBLIC,
+        facets,
+        WISHES - {"sort"},
+        doc=Doc(summary="How many loans of the board have which status, grade, type ...", answers={200: BoardFacets}),
+    ),
+    Route(
+        "GET",
+        "/v1/loans/map",
+        Access.PUBLIC,
+        yield_map,
+        (WISHES - {"sort"}) | {"points"},
+        doc=Doc(summary="Yield against months to go, as points of one or several loans", answers={200: BoardMap}),
     ),
     Route(
         "GET",

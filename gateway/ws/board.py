@@ -11,12 +11,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 from sortedcontainers import SortedList
 
-from gateway.board import STEPS_AT_ONCE, BoardWish, CommittedBoard
+from gateway.board import STEPS_AT_ONCE, BoardParts, CommittedBoard, part_of
 from gateway.metrics import Metrics
 from gateway.schemas import board_item
 from gateway.views import Views
@@ -43,26 +43,40 @@ IDLE_PER_BUSY = 4  # however much changes, boards take at most a fifth of the ti
 Item = Callable[[LoanId], Row | None]
 
 
-class BoardChoice(BoardWish):
-    """Filter and order as in `GET /v1/loans`; limit: rows at most."""
+class BoardChoice(BoardParts):
+    """Filter, order and fields as in `GET /v1/loans`; limit: rows at most."""
 
     channel: Literal["board"]
     limit: Annotated[int, Field(ge=1, le=ROWS_MAX)] = ROWS_DEFAULT
+
+    def to_view(self) -> "BoardView":
+        return BoardView(self.to_wanted(), self.limit, self.fields)
 
 
 class BoardSubscription(BoardChoice):
     snapshot: bool = True
 
 
-def board_id(wanted: Wanted, limit: int) -> str:
+class BoardView(NamedTuple):
+    """What a board shows. fields: of each loan, None for all."""
+
+    wanted: Wanted
+    limit: int
+    fields: frozenset[str] | None = None
+
+
+def board_id(view: BoardView) -> str:
     """Return a name for a board: the same for equal wishes, in every process."""
+    wanted = view.wanted
     said = [
+        None if wanted.loans is None else sorted(wanted.loans),
         [[facet, sorted(words)] for facet, words in wanted.words],
         wanted.bounds,
         wanted.text,
         wanted.sort,
         wanted.descending,
-        limit,
+        view.limit,
+        None if view.fields is None else sorted(view.fields),
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
@@ -72,13 +86,19 @@ class BoardFeed(StateFeed):
 
     channel = CHANNEL
 
-    def __init__(self, board: CommittedBoard, wanted: Wanted, limit: int, item: Item) -> None:
-        self.id = board_id(wanted, limit)
-        super().__init__(self.id, limit)
-        self._board, self._wanted, self._limit, self._item = board, wanted, limit, item
+    def __init__(self, board: CommittedBoard, view: BoardView, item: Item) -> None:
+        self.id = board_id(view)
+        self._wanted, self._limit, self._fields = view
+        super().__init__(self.id, self._limit)
+        self._board, self._item = board, item
         self._told: dict[LoanId, Row] = {}
         self._base: dict[LoanId, Row] | None = None  # a copy of that, until it changes
         self.reset()
+
+    @property
+    def searches(self) -> bool:
+        """Whether any loan may come to be on it."""
+        return self._wanted.loans is None
 
     def reset(self) -> None:
         """Forget the matches, not what was told: the next refill finds them anew."""
@@ -112,6 +132,11 @@ class BoardFeed(StateFeed):
         rows += [row for loan_id, row in self._told.items() if base.get(loan_id) != row]
         return self._message("update", [row | mark for row in rows])
 
+    def concerned(self, changed: Sequence[LoanId]) -> Sequence[LoanId]:
+        """Return those of the loans that this board could show."""
+        loans = self._wanted.loans
+        return changed if loans is None else [loan_id for loan_id in changed if loan_id in loans]
+
     def judge(self, loan_id: LoanId, entry: Entry | None) -> None:
         """Hold a loan that changed against the filter."""
         if (old := self._key_of.pop(loan_id, None)) is not None:
@@ -143,8 +168,11 @@ class BoardFeed(StateFeed):
         for loan_id in shown:
             if loan_id in self._told and loan_id not in fresh:
                 continue
-            row = self._item(loan_id)
-            if row is not None and self._told.get(loan_id) != row:
+            item = self._item(loan_id)
+            if item is None:
+                continue
+            row = part_of(item, self._fields)
+            if self._told.get(loan_id) != row:
                 self._told[loan_id] = row
                 rows.append(row)
         if rows:
@@ -174,15 +202,22 @@ class Boards:
         self._items: dict[LoanId, Row] = {}  # rendered for one board, good for all until the loan changes again
         metrics.watch("gateway_boards", "Different boards that sockets look at", lambda: len(self._feeds))
 
-    def feed(self, wanted: Wanted, limit: int) -> BoardFeed:
-        """Return the one board for these. Raises Busy if there are too many different ones."""
-        feed = self._feeds.get(board_id(wanted, limit))
+    def feed(self, view: BoardView) -> BoardFeed:
+        """Return the one board for this. Raises Busy if there are too many different ones.
+
+        A board of named loans does not count: it costs little, and a socket looks at few.
+        """
+        feed = self._feeds.get(board_id(view))
         if feed is None:
-            if len(self._feeds) >= self._boards_max:
+            if view.wanted.loans is None and self._searching >= self._boards_max:
                 raise Busy("too many different boards are looked at: ask for one that others have")
-            feed = BoardFeed(self._board, wanted, limit, self._item)
+            feed = BoardFeed(self._board, view, self._item)
             self._feeds[feed.id] = feed
         return feed
+
+    @property
+    def _searching(self) -> int:
+        return sum(feed.searches for feed in self._feeds.values())
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
         self._items.clear()
@@ -218,12 +253,13 @@ class Boards:
             if not feed.is_wanted:
                 del self._feeds[feed.id]
                 continue
-            for start in range(0, len(changed), STEPS_AT_ONCE):
-                for loan_id in changed[start : start + STEPS_AT_ONCE]:
+            concerned = feed.concerned(changed)
+            for start in range(0, len(concerned), STEPS_AT_ONCE):
+                for loan_id in concerned[start : start + STEPS_AT_ONCE]:
                     feed.judge(loan_id, self._board.get(loan_id))
                 await asyncio.sleep(0)
             await feed.refill()
-            feed.step(changed)
+            feed.step(concerned)
         if not self._feeds or len(self._items) > ITEMS_MAX:
             self._items.clear()
 

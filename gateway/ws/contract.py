@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from gateway.answers.board import LoanPart
 from gateway.answers.fields import Checksum, Count, Factor, Moment, Money, OrderIdOut, TradeIdOut, Ytm
 from gateway.answers.loans import Loan, LoanInfo
 from gateway.answers.orders import ExecutionFields, FeeOut
@@ -108,6 +109,10 @@ class InstrumentRow(LoanInfo, StateRow):
 
 class BoardRow(Loan, StateRow):
     """A loan with its best prices, as in `GET /v1/loans`."""
+
+
+class BoardPartRow(LoanPart, StateRow):  # type: ignore[misc]
+    """What was asked for by `fields` of a loan."""
 
 
 class LeavingRow(StateRow):
@@ -214,7 +219,9 @@ CHANNEL_DOCS = {
     "trade": ChannelDoc((PublicTrade,), "Every trade"),
     "ohlc": ChannelDoc((OhlcRow,), "Candles, as trades change them"),
     "instrument": ChannelDoc((InstrumentRow,), "Terms and state of loans, when they change"),
-    "board": ChannelDoc((BoardRow, LeavingRow), "The best of all loans by filter and order", more=("board",)),
+    "board": ChannelDoc(
+        (BoardRow, BoardPartRow, LeavingRow), "The best of all loans by filter and order", more=("board",)
+    ),
     "executions": ChannelDoc(
         (ExecutionRow,), "One's own orders and fills, numbered per account", True, ("sequence", "prev_sequence")
     ),

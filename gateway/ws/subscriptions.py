@@ -163,7 +163,7 @@ async def resync(session: Session, request: Request) -> None:
 
 async def _subscribe_board(session: Session, request: Request) -> None:
     choice = BoardSubscription.parse(request.params)
-    feed = session.gate.boards.feed(choice.to_wanted(), choice.limit)
+    feed = session.gate.boards.feed(choice.to_view())
     session.require_room(feed)
     if feed.key not in session.feeds and sum(key[0] == CHANNEL for key in session.feeds) >= BOARDS_PER_SOCKET:
         raise InvalidArguments(f"channel: a socket may look at {BOARDS_PER_SOCKET} boards", field="channel")
@@ -176,7 +176,7 @@ async def _subscribe_board(session: Session, request: Request) -> None:
 
 def _board_that_is_read(session: Session, request: Request) -> BoardFeed:
     choice = BoardChoice.parse(request.params)
-    feed = session.feeds.get((CHANNEL, board_id(choice.to_wanted(), choice.limit), choice.limit))
+    feed = session.feeds.get((CHANNEL, board_id(choice.to_view()), choice.limit))
     if not isinstance(feed, BoardFeed):
         raise InvalidArguments("subscribe first", field="channel")
     return feed

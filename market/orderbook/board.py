@@ -61,8 +61,8 @@ class Wanted:
     """Which entries, in which order. Equal wishes are equal, whoever has them.
 
     loans: of these only, None for any.  words: of each facet one of these.  bounds: (figure, least, most), either may
-    be None; an entry without the figure is none of these.  text: found in the entry's, case folded.  sort: None for the
-    order of loan ids; entries without the figure come last either way, and those with the same in the order of loan ids.
+    be None; an entry without the figure is none of these.  text: found in the entry's, case folded.  sort: None for
+    the order of loan ids; entries without the figure come last either way, those with the same in the order of ids.
     """
 
     loans: frozenset[LoanId] | None = None

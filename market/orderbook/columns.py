@@ -1,7 +1,7 @@
 """The board by columns: figures and words of all entries as numbers, for questions that concern them all.
 
-A page is found by the ordered indexes (board.py). How many there are, in which order they all stand, and how they spread
-over words and figures takes a look at every entry: here a few passes over arrays, some milliseconds for 100,000 loans.
+A page is found by the ordered indexes (board.py). How many there are, in which order they all stand, and how they
+spread over words and figures takes a look at every entry: here a few passes over arrays, milliseconds for 100,000.
 Layout: an entry has a place for good; per figure an array of values (NONE where there is none), per facet an array of
 codes, numbered in the order in which its words came.
 Invariant: a result is a copy; entries that change later do not change it.
@@ -54,6 +54,51 @@ class Cut:
             self.names if self.key is None else self.names[np.argsort(self.key, kind="stable")]
         ).tolist()
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """Loans that have a yield and months to go, at one moment; like a cut it shares nothing that changes.
+
+    Arrays have one item a loan.  grade: index into `grades`.
+    """
+
+    names: NDArray[Any]
+    ytm_ppm: Ints
+    months: Ints
+    grade: Ints
+    never_late: NDArray[np.bool_]
+    grades: tuple[str, ...]
+
+    def points(self, *, most: int, step_ppm: int) -> Points:
+        """Return them in groups of the same months and grade, and yields within one step.
+
+        The step is `step_ppm`, or the least of its doubles that leaves at most `most` groups, if one does.
+        """
+        if len(self.names) == 0:
+            return Points([], [], [], [], [], [])
+        same = self.months * len(self.grades) + self.grade
+        while True:
+            bucket = self.ytm_ppm // step_ppm
+            low = int(bucket.min())
+            width = int(bucket.max()) - low + 1
+            _, first, group, count = np.unique(
+                same * width + (bucket - low), return_index=True, return_inverse=True, return_counts=True
+            )
+            if len(count) <= most or width <= 2:  # a yield below 0 and one above are never put together
+                break
+            step_ppm *= 2
+        groups = len(count)
+        lone = self.names[first]
+        lone[count > 1] = None
+        return Points(
+            months=self.months[first].tolist(),
+            ytm_ppm=np.rint(np.bincount(group, self.ytm_ppm, groups) / count).astype(np.int64).tolist(),
+            grade=[self.grades[code] for code in self.grade[first].tolist()],
+            count=count.tolist(),
+            never_late=np.bincount(group[self.never_late], minlength=groups).tolist(),
+            loan=lone.tolist(),
+        )
 
 
 class Columns:
@@ -111,40 +156,17 @@ class Columns:
             found[facet] = {word: counts[code] for word, code in sorted(self._codes[facet].items()) if counts[code]}
         return found
 
-    def points(self, wanted: Wanted, *, most: int, step_ppm: int) -> Points:
-        """Return loans with a yield in at most `most` groups, of yields within a step of `step_ppm` or a multiple."""
+    def spread(self, wanted: Wanted) -> Spread:
         places = self._matches(wanted)
         for figure in (Figure.YTM, Figure.REMAINING_MONTHS):
             places = places[self._figures[figure, places] != NONE]
-        if len(places) == 0:
-            return Points([], [], [], [], [], [])
-        ytm = self._figures[Figure.YTM, places]
-        months = self._figures[Figure.REMAINING_MONTHS, places]
-        grade = self._words[Facet.GRADE, places]
-        same = months * len(self._codes[Facet.GRADE]) + grade
-        while True:
-            bucket = ytm // step_ppm
-            low = int(bucket.min())
-            width = int(bucket.max()) - low + 1
-            _, first, group, count = np.unique(
-                same * width + (bucket - low), return_index=True, return_inverse=True, return_counts=True
-            )
-            if len(count) <= most or width <= 2:  # a yield below 0 and one above are never put together
-                break
-            step_ppm *= 2
-        never_late = self._codes[Facet.NEVER_LATE].get("true", -1)
-        groups = len(count)
-        grades = list(self._codes[Facet.GRADE])
-        return Points(
-            months=months[first].tolist(),
-            ytm_ppm=np.rint(np.bincount(group, ytm, groups) / count).astype(np.int64).tolist(),
-            grade=[grades[code] for code in grade[first].tolist()],
-            count=count.tolist(),
-            never_late=np.bincount(group[self._words[Facet.NEVER_LATE, places] == never_late], minlength=groups).tolist(),
-            loan=[
-                name if n == 1 else None
-                for name, n in zip(self._names[places[first]].tolist(), count.tolist(), strict=True)
-            ],
+        return Spread(
+            names=self._names[places],
+            ytm_ppm=self._figures[Figure.YTM, places],
+            months=self._figures[Figure.REMAINING_MONTHS, places],
+            grade=self._words[Facet.GRADE, places],
+            never_late=self._words[Facet.NEVER_LATE, places] == self._codes[Facet.NEVER_LATE].get("true", -1),
+            grades=tuple(self._codes[Facet.GRADE]),
         )
 
     def _matches(self, wanted: Wanted, *, but: Facet | None = None) -> Places:

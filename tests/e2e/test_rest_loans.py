@@ -170,6 +170,7 @@ async def many(market: Market) -> Market:
     for loan_id, price in (("N1", "99.00"), ("N2", "95.00"), ("N3", "97.00")):
         told = await market.seller.post("/v1/orders", order("sell", price, "250.00", loan_id=loan_id))
         assert told.status == 201
+    assert (await market.buyer.post("/v1/orders", order("buy", "50.00", "10.00", loan_id="L2"))).status == 201
     return market
 
 
@@ -192,6 +193,9 @@ async def many(market: Market) -> Market:
         pytest.param("min_remaining_months=13", "N3", id="remaining months"),
         pytest.param("min_available=250.01", "", id="available"),
         pytest.param("min_ytm=0.20", "N2 N3", id="yield"),
+        pytest.param("loan_id=N3,N1,L9,L1&sort=-rate", "N3 L1 N1", id="named loans"),
+        pytest.param("min_bid=1", "L2", id="best bid"),
+        pytest.param("sort=-bid&q=l", "L2 L1 N4", id="by best bid, what nobody bids for last"),
         pytest.param("sort=price", "N2 N3 N1 L1 L2 N4 N5", id="cheapest first, what is not offered last"),
         pytest.param("sort=-price", "N1 N3 N2 L1 L2 N4 N5", id="dearest first, what is not offered last"),
         pytest.param("sort=-rate&min_price=1", "N3 N2 N1", id="by rate"),
@@ -200,6 +204,9 @@ async def many(market: Market) -> Market:
 async def test_the_board_is_filtered_and_sorted(many: Market, query: str, found: str) -> None:
     told = (await many.anyone.get(f"/v1/loans?{query}")).body
     assert [item["loan_id"] for item in told["items"]] == found.split()
+    order = (await many.anyone.get(f"/v1/loans/order?{query}")).body
+    assert order["items"] == found.split()
+    assert told["total"] == order["total"] == len(found.split())
     paged: list[Any] = []
     cursor = ""
     for _ in range(10):
@@ -209,6 +216,49 @@ async def test_the_board_is_filtered_and_sorted(many: Market, query: str, found:
             break
         cursor = f"&cursor={part['next_cursor']}"
     assert paged == told["items"]
+
+
+async def test_a_page_has_the_fields_that_are_asked_for(many: Market) -> None:
+    told = (await many.anyone.get("/v1/loans?sort=-ytm&limit=1&fields=ytm_ask,ask")).body
+    assert [item.keys() for item in told["items"]] == [{"loan_id", "symbol", "ask", "ytm_ask"}]
+    assert told["total"] == 7
+    whole = (await many.anyone.get("/v1/loans?sort=-ytm&limit=1")).body["items"][0]
+    assert told["items"] == [{name: whole[name] for name in told["items"][0]}]
+    assert (await many.anyone.get("/v1/loans?fields=ask,colour")).field == "fields"
+
+
+async def test_facets_count_each_word_as_if_it_were_the_only_choice_of_its_kind(many: Market) -> None:
+    facets = (await many.anyone.get("/v1/loans/facets?grade=B&status=all")).body
+    assert (facets["grade"]["A"], facets["grade"]["B"], facets["grade"]["C"]) == (1, 2, 1)
+    assert (facets["total"], facets["currency"], facets["never_late"]) == (
+        2,
+        {"EUR": 1, "USD": 1},
+        {"false": 1, "true": 1},
+    )
+    assert sum(facets["status"].values()) == 2
+    assert (await many.anyone.get("/v1/loans/facets?sort=ytm")).code == "unknown_field"
+
+
+async def test_the_map_has_what_is_on_offer(many: Market) -> None:
+    told = (await many.anyone.get("/v1/loans/map")).body
+    offered = (await many.anyone.get("/v1/loans?min_price=0&sort=price")).body["items"]
+    points = zip(*(told[name] for name in ("loan_id", "ytm", "remaining_months", "grade")), strict=True)
+    assert sorted(points) == sorted(
+        (item["loan_id"], item["ytm_ask"], item["remaining_months"], item["grade"]) for item in offered
+    )
+    assert (told["count"], sum(told["never_late"]), told["total"]) == ([1, 1, 1], 2, 3)
+    assert (await many.anyone.get("/v1/loans/map?min_ytm=9")).body["count"] == []
+    for points_asked in ("0", "10001", "many"):
+        assert (await many.anyone.get(f"/v1/loans/map?points={points_asked}")).field == "points"
+
+
+@pytest.mark.parametrize("path", ["order", "facets", "map"])
+async def test_an_overview_is_packed_for_those_who_take_it(many: Market, path: str) -> None:
+    packed = await many.anyone.get(f"/v1/loans/{path}", **{"Accept-Encoding": "gzip"})
+    plain = await many.anyone.get(f"/v1/loans/{path}", **{"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert packed.body | {"timestamp": ""} == plain.body | {"timestamp": ""}
 
 
 async def test_the_market_says_how_it_is(market: Market) -> None:

@@ -271,6 +271,18 @@ async def test_candles_join_the_database_and_the_live_trades(stack: Stack, marke
         assert (await socket.push("ohlc", "snapshot"))["data"] == [row]
 
 
+async def test_a_board_of_named_loans_tells_the_fields_that_are_asked_for(stack: Stack) -> None:
+    wish = {"loan_id": ["L2", "L1", "L9"], "fields": "ask,status", "status": "all", "limit": 3}
+    async with connected(stack.ws_url) as socket:
+        assert (await socket.call("subscribe", channel="board", **wish))["success"]
+        rows = [{"loan_id": name, "symbol": f"{name}/USD", "ask": None, "status": "current"} for name in ("L1", "L2")]
+        assert (await socket.push("board", "snapshot"))["data"] == rows
+        await stack.do(sell("ORIG", 9_700, 100_00, loan_id="L2"))
+        assert (await socket.push("board", "update"))["data"] == [rows[1] | {"ask": "97.00"}]
+        refused = await socket.call("subscribe", channel="board", fields=["colour"])
+        assert refused["error_detail"]["field"] == "fields"
+
+
 async def test_the_board_is_pushed_as_it_is_shown(stack: Stack, market: Market) -> None:
     await stack.do(sell("ORIG", 9_800, 500_00))
     wish = {"max_price": "99.00", "sort": "-ytm", "limit": 5}

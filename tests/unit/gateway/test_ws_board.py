@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway import board as board_module
-from gateway.board import BoardWish, CommittedBoard
+from gateway.board import CommittedBoard, part_of
 from gateway.metrics import Metrics
 from gateway.schemas import board_item
 from gateway.views import Views
 from gateway.ws import board as channel_module
-from gateway.ws.board import BoardFeed, Boards
+from gateway.ws.board import BoardChoice, BoardFeed, Boards, BoardView
 from gateway.ws.outbox import Outbox, OutboxLimits
 from market.commands import CancelAll, Command, HaltLoan, RollDay
 from market.errors import Busy, MarketError
@@ -30,7 +30,13 @@ WISHES: tuple[dict[str, Any], ...] = (
     {"sort": "price", "max_price": "99.50"},
     {"sort": "-available", "min_discount": "1.00"},
     {"q": "l0", "sort": "-price"},
+    {"loan_id": "L02,L07,L11", "fields": "ask,bid,status"},
+    {"sort": "bid", "fields": "ytm_ask"},
 )
+
+
+def _view(wish: dict[str, Any], limit: int) -> BoardView:
+    return BoardChoice.parse({"channel": "board", "limit": limit} | wish).to_view()
 
 
 class Reader:
@@ -120,9 +126,10 @@ class Rig:
             else:
                 self.rebuild()
 
-    async def page(self, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
-        found, _ = await self.board.page(wanted, limit=limit)
-        return [board_item(self.views.loan(loan_id), self.views.business_date) for loan_id in found]
+    async def page(self, view: BoardView) -> list[dict[str, Any]]:
+        found, _ = await self.board.page(view.wanted, limit=view.limit)
+        loans = [self.views.loan(loan_id) for loan_id in found]
+        return [part_of(board_item(loan, self.views.business_date), view.fields) for loan in loans]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -132,35 +139,34 @@ async def test_messages_lead_to_what_a_page_shows(seed: int, monkeypatch: pytest
         monkeypatch.setattr(module, "STEPS_AT_ONCE", 3)
     monkeypatch.setattr("market.orderbook.board.NARROW_MAX", 2)
     rng, rig = random.Random(seed), Rig()
-    boards = [(BoardWish.parse(wish).to_wanted(), rng.randint(1, 5)) for wish in WISHES]
-    readers: list[tuple[Reader, Wanted, int]] = []
+    boards = [_view(wish, rng.randint(1, 5)) for wish in WISHES]
+    readers: list[tuple[Reader, BoardView]] = []
     for round_ in range(60):
         for _ in range(rng.randint(0, 6)):
             rig.anything(rng)
         if round_ % 6 == 0:
-            wanted, limit = boards[round_ // 6 % len(boards)]
-            feed = rig.boards.feed(wanted, limit)
+            view = boards[round_ // 6 % len(boards)]
+            feed = rig.boards.feed(view)
             await feed.prepare(None)  # type: ignore[arg-type]
-            readers.append((Reader(feed), wanted, limit))
+            readers.append((Reader(feed), view))
             readers[-1][0].join()
-        for reader, _, _ in readers:
+        for reader, _ in readers:
             if rng.random() < 0.2:
                 reader.lag()
             elif rng.random() < 0.5:
                 reader.catch_up()
         await rig.boards.tick()
-    for reader, wanted, limit in readers:
+    for reader, view in readers:
         reader.catch_up()
-        expected = {row["loan_id"]: row for row in await rig.page(wanted, limit)}
-        assert reader.rows == expected, (seed, wanted, limit)
-    assert sum(reader.conflated for reader, _, _ in readers) > 0
+        assert reader.rows == {row["loan_id"]: row for row in await rig.page(view)}, (seed, view)
+    assert sum(reader.conflated for reader, _ in readers) > 0
 
 
 async def test_a_snapshot_is_in_the_boards_order() -> None:
     rig = Rig()
     for loan_id, price in (("L03", 9_800), ("L01", 9_900), ("L02", 9_700)):
         rig.do(sell("ORIG", price, 1_00, loan_id=loan_id))
-    feed = rig.boards.feed(BoardWish.parse({"sort": "price"}).to_wanted(), 4)
+    feed = rig.boards.feed(_view({"sort": "price"}, 4))
     await feed.prepare(None)  # type: ignore[arg-type]
     assert [row["loan_id"] for row in feed.rows()] == ["L02", "L03", "L01", "L04"]
 
@@ -168,7 +174,8 @@ async def test_a_snapshot_is_in_the_boards_order() -> None:
 async def test_a_loan_is_judged_once_for_all_who_look_at_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rig, judged = Rig(), list[LoanId]()
     feeds = {
-        rig.boards.feed(BoardWish.parse(wish).to_wanted(), 5) for wish in ({"grade": "A,B"}, {"grade": ["B", "A"]})
+        rig.boards.feed(_view(wish, 5))
+        for wish in ({"grade": "A,B", "fields": "ask,bid"}, {"grade": ["B", "A"], "fields": ["bid", "ask"]})
     }
     [feed] = feeds
     await feed.prepare(None)  # type: ignore[arg-type]
@@ -184,8 +191,10 @@ async def test_a_loan_is_judged_once_for_all_who_look_at_the_same(monkeypatch: p
 async def test_boards_that_nobody_looks_at_are_forgotten_and_there_is_a_limit() -> None:
     rig = Rig()
     for n in range(20):
-        rig.boards.feed(Wanted(text=str(n)), 5)
+        rig.boards.feed(BoardView(Wanted(text=str(n)), 5))
     with pytest.raises(Busy):
-        rig.boards.feed(Wanted(text="one more"), 5)
+        rig.boards.feed(BoardView(Wanted(text="one more"), 5))
+    for n in range(40):  # what names its loans does not count
+        rig.boards.feed(BoardView(Wanted(loans=frozenset({LoanId(f"L{n}")})), 5))
     await rig.boards.tick()
-    rig.boards.feed(Wanted(text="one more"), 5)
+    rig.boards.feed(BoardView(Wanted(text="one more"), 5))

@@ -44,7 +44,7 @@ def test_count_order_and_words_are_what_a_look_at_everything_finds(seed: int) ->
 def test_every_loan_with_a_yield_is_in_one_group_of_its_months_and_grade(seed: int, most: int) -> None:
     rng = random.Random(seed)
     columns, model = filled(rng, 60)
-    points = columns.points(Wanted(), most=most, step_ppm=1)
+    points = columns.spread(Wanted()).points(most=most, step_ppm=1)
     axes = (Figure.YTM, Figure.REMAINING_MONTHS)
     shown = [entry for entry in model.values() if None not in [entry.figures[axis] for axis in axes]]
     assert sum(points.count) == len(shown)
@@ -63,11 +63,11 @@ def test_groups_are_at_most_as_many_as_asked_for_where_yields_can_be_put_togethe
     for n in range(1_000):
         figures = (n * 1_000, 9_000, 1_000, 12, 0, 1, None)
         columns.put(Entry(LoanId(f"L{n}"), figures, ("current", "USD", "O", "A", "unsecured", "none", "true"), ""))
-    points = columns.points(Wanted(), most=100, step_ppm=1_000)
+    points = columns.spread(Wanted()).points(most=100, step_ppm=1_000)
     assert len(points.count) == 63  # steps of 16,000
     assert points.count[0] == 16
     assert points.ytm_ppm[0] == 7_500
-    assert columns.points(Wanted(text="no such"), most=100, step_ppm=1_000).count == []
+    assert columns.spread(Wanted(text="no such")).points(most=100, step_ppm=1_000).count == []
 
 
 def test_a_cut_stays_as_it_was_and_room_grows() -> None:
