@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.cli import README_SETTINGS
+from gateway.cli.app import README_SETTINGS
 from gateway.config import Settings, settings_table
 
 README = Path(__file__).resolve().parents[3] / "README.md"
