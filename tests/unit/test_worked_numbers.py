@@ -14,8 +14,9 @@ from gateway.loanbook import Defaults, LoanRow, read
 from market.claims.loan import LoanStatus
 from market.claims.schedule import schedule_of
 from market.claims.yields import remaining_flows, total_cash, yield_at_price
-from market.ids import AccountId, PriceBp
+from market.ids import AccountId, Face, PriceBp
 from market.orderbook.order import OrderType
+from market.venue.amounts import fill_cost
 from tests.builders import Market, buy
 from tests.data import DATA_DIR, needs_data
 from tests.unit.venue.test_servicing import LEVEL, ServicedMarket
@@ -71,6 +72,24 @@ def test_the_resting_bid_of_servicing() -> None:
         f"1,000.00 bid at 98.50 costs {money(before)} clean on a new loan of {LOAN}, and {money(after)} after its "
         f"first three instalments of {money(LEVEL)} (factor {factor:.5f})."
     ) in text_of("servicing.md")
+
+
+def test_the_sale_of_concepts() -> None:
+    market = ServicedMarket()
+    market.pay(1)
+    market.roll(date(2024, 3, 1))
+    loan = market.loan.on(market.venue.state.today)
+    cost = fill_cost(market.loan, loan.accrued, Face(1_000_00), PriceBp(9_800))
+    factor = market.loan.outstanding / market.loan.terms.original_principal
+    elapsed, period = date(2024, 3, 1) - date(2024, 2, 15), date(2024, 3, 15) - date(2024, 2, 15)
+    assert (
+        f"{LOAN} has paid its first instalment of {money(LEVEL)}, its factor is {factor:.5f}. Half a period later, on "
+        f"2024-03-01, 1,000.00 of original face are sold at 98.00: "
+        f"current face 1,000.00 × {factor:.5f} = {money(cost.current_face)} "
+        f"clean amount {money(cost.current_face)} × 0.98 = {money(cost.principal)} "
+        f"accrued interest {elapsed.days} of {period.days} days = {money(cost.accrued)} "
+        f"dirty amount = {money(cost.principal + cost.accrued)}"
+    ) in text_of("concepts.md")
 
 
 def test_the_total_cash_of_yields() -> None:
