@@ -89,8 +89,7 @@ class StateFeed(Feed):
         return push(self.channel, "update", [row | {"conflated": count} for row in self.rows()])
 
     def publish(self, message: Message) -> None:
-        for reader in self.readers:
-            reader.offer(self, message)
+        Outbox.offer_to_all(self.readers, self, message)
 
     def restart(self) -> None:
         """Tell every reader the whole state anew, after a rebuild."""

@@ -9,7 +9,7 @@ Bytes that the kernel took are not seen here; TCP_NOTSENT_LOWAT keeps them few, 
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,6 +119,21 @@ class Outbox:
         if self.congested and self.backlog - self._excused > self._limits.backlog_bytes_max:
             self.cut_off()
 
+    @staticmethod
+    def offer_to_all(outboxes: "Iterable[Outbox]", feed: StateFeed, message: Message) -> None:
+        """Do what `offer` does for each. Most deliveries of the market are made here, without a call for most of them.
+
+        An outbox that has something pending is not closed and will be flushed.
+        """
+        frame = message.frame(numbers=False)
+        size = len(frame)
+        for outbox in outboxes:
+            if outbox._pending and not (outbox.congested or outbox._late or outbox.numbers):
+                outbox._pending.append(frame)
+                outbox._pending_bytes += size
+            else:
+                outbox.offer(feed, message)
+
     def offer(self, feed: StateFeed, message: Message) -> None:
         """Queue a step of a state, or count it if the reader lags."""
         if self.closed:
@@ -220,7 +235,8 @@ class Outbox:
 
     def _measure(self) -> None:
         try:
-            self.leftover = 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
+            size = self._transport.get_write_buffer_size()
+            self.leftover = 0 if size and self._transport.is_closing() else size
         except (RuntimeError, OSError):
             self.leftover = 0
         if self.leftover > self._limits.conflate_bytes:

@@ -94,6 +94,47 @@ async def test_all_of_one_loop_turn_leaves_in_one_write() -> None:
     assert rig.transport.read_all() == [{"n": n} for n in range(10)]
 
 
+async def test_one_message_for_many_readers_does_to_each_what_it_would_do_to_it_alone() -> None:
+    """Idle, with something pending, lagging, caught up but not yet told, with numbers, closed."""
+
+    def readers() -> list[Rig]:
+        rigs = [Rig() for _ in range(6)]
+        _, pending, lagging, late, numbers, closed = rigs
+        numbers.outbox.numbers = True
+        for rig in (pending, numbers, closed):
+            rig.outbox.send(Message({"price": "1.00"}))
+        for rig in (lagging, late):
+            rig.fill(1500)
+            rig.outbox.poll()
+        lagging.outbox.send(Message({"price": "1.00"}))
+        late.outbox.offer(feed, step)
+        late.transport.read_all()
+        late.outbox.flush()  # measures
+        late.outbox.send(Message({"price": "1.00"}))
+        closed.outbox.close()
+        return rigs
+
+    feed, step = Counter(), Message({"price": "2.00"})
+    each, together = readers(), readers()
+    for _ in range(3):
+        for rig in each:
+            rig.outbox.offer(feed, step)
+        Outbox.offer_to_all([rig.outbox for rig in together], feed, step)
+    backlogs = [rig.outbox.backlog for rig in together]
+    assert backlogs == [rig.outbox.backlog for rig in each]
+    await asyncio.sleep(0)
+    got = []
+    for alone, one_of_many in zip(each, together, strict=True):
+        for rig in (alone, one_of_many):
+            got.append(rig.transport.read_all())
+            rig.outbox.poll()
+            rig.outbox.flush()
+            got[-1] += rig.transport.read_all()
+    assert got[0::2] == got[1::2]
+    assert [len(messages) for messages in got[0::2]] == [3, 4, 4, 3, 4, 0]
+    assert got[8][-1] == {"price": 2.0}
+
+
 async def test_states_are_merged_while_the_reader_lags_and_join_without_a_gap() -> None:
     rig = Rig()
     rig.fill(1500)
