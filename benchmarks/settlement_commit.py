@@ -43,7 +43,7 @@ class Flow:
         self.venue = Venue()
         self.entries: list[LogEntry] = []
         self.do(OpenMarket(business_date=DAY))
-        self.do(OpenAccount(account_id=AccountId("HOUSE"), kind=AccountKind.HOUSE))
+        self.do(OpenAccount(account_id=AccountId("HOUSE"), kind=AccountKind.HOUSE, name="house"))
         for i in range(ACCOUNTS):
             self.do(OpenAccount(account_id=account(i), kind=AccountKind.ORIGINATOR))
             cash = Minor(10**13)

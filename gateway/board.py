@@ -219,6 +219,9 @@ class CommittedBoard:
         self._board, self._columns = Board(), Columns()
         self._dirty = dict.fromkeys(self._views.loans)
 
+    def on_epoch(self, epoch: int, seq: Seq) -> None:  # noqa: ARG002
+        self.on_batch_end()  # of quotes that are gone
+
     def on_entry(self, entry: Committed) -> None:
         if any(isinstance(event, MarketChanged) for event in entry.events):
             self._all_dirty = True  # the business date may have moved, and every yield with it

@@ -139,7 +139,9 @@ class Settings(DatabaseSettings):
         default=20_000, ge=1, description="commands that wait for the engine; more are refused as busy"
     )
     batch_max: int = Field(default=1_000, ge=1, description="commands in one commit")
-    reopen_s: float = Field(default=1.0, ge=0, description="after a settlement failure only cancels are taken, seconds")
+    reopen_s: float = Field(
+        default=1.0, ge=0, description="after a failure or takeover only cancels are taken, seconds"
+    )
     resolve_timeout_s: float = Field(default=10.0, gt=0, description="a client waits for a doubtful outcome, seconds")
     lease_wait_s: float = Field(default=5.0, ge=0, description="wait at start for another engine to end, seconds")
     takeover: bool = Field(default=False, description="end the session of another engine that does not give way")

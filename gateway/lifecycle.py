@@ -131,7 +131,7 @@ async def beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
         task.remove_done_callback(end_body)
 
 
-def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics) -> Engine:
+def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics, *, takes_over: bool = False) -> Engine:
     engine = Engine(
         store=store,
         clock=time.time_ns,
@@ -139,6 +139,7 @@ def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics) -> En
         batch_max=settings.batch_max,
         reopen_s=settings.reopen_s,
         resolve_timeout_s=settings.resolve_timeout_s,
+        takes_over=takes_over,
         metrics=metrics,
     )
     metrics.watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)

@@ -51,6 +51,7 @@ from market.engine import Engine
 from market.events import Event, MarketChanged
 from market.ids import Seq
 from market.port import Committed, Phase
+from market.settlement.warm import WarmCopy
 from market.settlement.writer import PostgresStore
 
 log = logging.getLogger(__name__)
@@ -83,14 +84,18 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncIterator[None]:
-    """Run the engine for gateways in other processes. A standby waits for the lease, and for the leader's silence."""
+    """Run the engine for gateways in other processes.
+
+    A standby waits for the lease and for the leader's silence, and has a copy of the tables ready by then.
+    """
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn)
         names, today, metrics = Names(settings.bus_prefix), Today(), Metrics()
-        store = _store(dsn, settings, waits_for_ever=standby)
-        engine = new_engine(store, settings, metrics)
+        warm = WarmCopy() if standby else None
+        store = _store(dsn, settings, warm=warm)
+        engine = new_engine(store, settings, metrics, takes_over=standby)
         await stack.enter_async_context(engine_monitored(engine, metrics, settings))
         broadcast = Broadcast(redis, engine, names)
         intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
@@ -98,8 +103,13 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
             engine.listen(listener)
         metrics.watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
         metrics.watch("market_open_intake_commands", "Commands read whose outcome is open", lambda: intake.outstanding)
-        watch = hurry_when_quiet(redis, names, store, quiet_s=settings.leader_quiet_s) if standby else None
-        with _in_background(watch):
+        waiting: list[Coroutine[None, None, None]] = []
+        if warm is not None:
+            waiting = [
+                hurry_when_quiet(redis, names, store, quiet_s=settings.leader_quiet_s),
+                warm.follow(dsn),
+            ]
+        with _in_background(*waiting):
             await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
         await open_market(engine, settings)
         if settings.auto_day_roll:
@@ -192,11 +202,13 @@ class Today:
         for event in events:
             if isinstance(event, MarketChanged):
                 self.business_date = event.business_date
+                break  # a snapshot names it first
 
 
-def _store(dsn: str, settings: Settings, *, waits_for_ever: bool = False) -> PostgresStore:
-    wait_s = math.inf if waits_for_ever else settings.lease_wait_s
-    return PostgresStore(dsn, wait_s=wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s)
+def _store(dsn: str, settings: Settings, *, warm: WarmCopy | None = None) -> PostgresStore:
+    """warm: of a standby, which waits for ever."""
+    wait_s = settings.lease_wait_s if warm is None else math.inf
+    return PostgresStore(dsn, wait_s=wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s, warm=warm)
 
 
 def _ledger_watched(
@@ -218,13 +230,13 @@ def _redis_url(settings: Settings) -> str:
 
 
 @contextmanager
-def _in_background(work: Coroutine[None, None, None] | None) -> Iterator[None]:
-    """Run `work`, if there is any, while the body lasts."""
-    task = asyncio.create_task(work) if work is not None else None
+def _in_background(*works: Coroutine[None, None, None]) -> Iterator[None]:
+    """Run `works` while the body lasts."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        if task is not None:
+        for task in tasks:
             task.cancel()
 
 

@@ -5,7 +5,7 @@ whoever reads it in a feed or a request handler sees exactly what was committed.
 Left out: finished orders, executions and past trades, which are read from the database.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -26,6 +26,7 @@ from market.events import (
     Event,
     Executed,
     HoldChanged,
+    LevelChange,
     LoanChanged,
     MarketChanged,
     OpenOrder,
@@ -36,7 +37,7 @@ from market.events import (
     ScheduleChanged,
     Traded,
 )
-from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Nanos, OrderId, PriceBp, Seq
+from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.depth import DepthDelta, LevelBook
 from market.orderbook.order import FINAL_STATUSES, CancelReason, OrderStatus, Side
 from market.port import Committed
@@ -233,8 +234,11 @@ class AccountView:
 
 def quotes_ended(before: AccountView, after: AccountView) -> list[QuoteState]:
     """Return the quotes that stood before a rebuild and do not after it, as they ended."""
-    lost = [quote for order_id, quote in before.quotes.items() if order_id not in after.quotes]
-    return [quote._replace(status=OrderStatus.CANCELED, cancel_reason=CancelReason.RESTART) for quote in lost]
+    return [_as_ended(quote) for order_id, quote in before.quotes.items() if order_id not in after.quotes]
+
+
+def _as_ended(quote: QuoteState) -> QuoteState:
+    return quote._replace(status=OrderStatus.CANCELED, cancel_reason=CancelReason.RESTART)
 
 
 class Views:
@@ -324,6 +328,15 @@ class Views:
         self._touched_books.clear()
         self._restated.clear()
 
+    def on_epoch(self, epoch: int, seq: Seq) -> None:
+        """Drop all quotes, as the writer's death did: from the books, and from what they held."""
+        self.epoch, self.engine_seq = epoch, seq
+        for account in self.accounts.values():
+            account.lost_quotes = [_as_ended(quote) for quote in account.quotes.values()]
+            if account.quotes:
+                self._drop_quotes(account)
+        self.on_batch_end()
+
     def on_entry(self, entry: Committed) -> None:
         self.engine_seq, self._at = entry.seq, entry.at
         for event in entry.events:
@@ -395,6 +408,24 @@ class Views:
                 quotes.pop(quote.order_id, None)
             else:
                 quotes[quote.order_id] = quote
+
+    def _drop_quotes(self, account: AccountView) -> None:
+        """From now on only orders hold something. What a quote holds is not told with each change: it is summed up."""
+        for quote in account.quotes.values():
+            loan = self._touched_books[quote.loan_id] = self.loans[quote.loan_id]
+            left = Face(loan.book.total(quote.side, quote.price) - quote.leaves)
+            loan.book.apply((LevelChange(quote.side, quote.price, left),))
+        cash, face = Counter[Currency](), Counter[LoanId]()
+        for order in account.open_orders.values():
+            if order.side is Side.BUY:
+                cash[order.currency] += order.hold
+            else:
+                face[order.loan_id] += order.hold
+        for currency in {quote.currency for quote in account.quotes.values() if quote.side is Side.BUY}:
+            account.cash[currency] = replace(account.cash[currency], held=Minor(cash[currency]))
+        for loan_id in {quote.loan_id for quote in account.quotes.values() if quote.side is Side.SELL}:
+            account.claims[loan_id] = replace(account.claims[loan_id], held=Face(face[loan_id]))
+        account.quotes.clear()
 
     def _hold_changed(self, event: HoldChanged) -> None:
         orders = self.accounts[event.account_id].open_orders

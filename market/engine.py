@@ -19,7 +19,7 @@ from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavail
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
 from market.port import ENGINE_ACTOR, Answer, EnginePort, Listener, Phase, Reply
-from market.venue.venue import Venue
+from market.venue.venue import Venue, described
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ class Engine(EnginePort):
 
     clock: nanoseconds since 1970, UTC.  inbox_max, batch_max: commands.  reopen_s: how long after a failure only
     cancels are taken.  resolve_timeout_s: how long clients wait for the truth before they are told `unknown`.
+    takes_over: others traded until now, so that the start, too, takes only cancels at first.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Engine(EnginePort):
         batch_max: int = 1_000,
         reopen_s: float = 1.0,
         resolve_timeout_s: float = 10.0,
+        takes_over: bool = False,
         metrics: EngineMetrics | None = None,
     ) -> None:
         self._store = store
@@ -139,6 +141,7 @@ class Engine(EnginePort):
         self._batch_max = batch_max
         self._reopen_ns = int(reopen_s * 1e9)
         self._resolve_timeout_s = resolve_timeout_s
+        self._takes_over = takes_over
         self._metrics = metrics
         self._inbox: deque[Request] = deque()
         self._wake = asyncio.Event()
@@ -207,7 +210,7 @@ class Engine(EnginePort):
         """Take the lease, rebuild, serve; rebuild after every failure. LeaseLost when another engine took over."""
         try:
             await self._store.open()
-            await self._start(reopen=False)
+            await self._start(reopen=self._takes_over)
             while not self._stopping or self._inbox or self._applied or self._committing:
                 try:
                     await self._serve()
@@ -436,9 +439,9 @@ class Engine(EnginePort):
     async def _rebuild(self) -> None:
         self._venue = await self._store.recover()
         self.seq = self._venue.seq
-        events = self._venue.snapshot()
-        for listener in self._listeners:
-            listener.on_snapshot(self._store.epoch, self.seq, events)
+        with described(self._venue) as events:
+            for listener in self._listeners:
+                listener.on_snapshot(self._store.epoch, self.seq, events)
 
     @staticmethod
     def _not_executed() -> Unavailable:

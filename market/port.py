@@ -52,6 +52,13 @@ class Listener(Protocol):
         """The entries since the last call were one commit: the moment to flush what is merged per batch."""
 
 
+class Follower(Listener, Protocol):
+    """A listener that may outlive the writer: what an engine in another process tells."""
+
+    def on_epoch(self, epoch: int, seq: Seq) -> None:
+        """Another writer goes on at `seq`, of which we have heard. Quotes, which no table holds, are gone."""
+
+
 class Phase(StrEnum):
     STARTING = "starting"
     ONLINE = "online"
@@ -71,7 +78,7 @@ class EnginePort(ABC):
         """Which writer it is, counted over the market's life."""
 
     @abstractmethod
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: Follower) -> None:
         """Add a listener; listeners hear in the order in which they were added."""
 
     @abstractmethod

@@ -224,6 +224,9 @@ class Boards:
         for feed in self._feeds.values():
             feed.restart()
 
+    def on_epoch(self, epoch: int, seq: Seq) -> None:
+        self.on_snapshot(epoch, seq, ())
+
     def on_entry(self, entry: Committed) -> None:
         pass
 

@@ -183,6 +183,9 @@ class Hub:
         self.steps.clear()
         self._guard(self._restart, seq)
 
+    def on_epoch(self, epoch: int, seq: Seq) -> None:
+        self.on_snapshot(epoch, seq, ())
+
     def on_entry(self, entry: Committed) -> None:
         self._at = entry.at
         self._guard(self._tell, entry)

@@ -14,7 +14,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from market.bus.codec import pack, pack_batch, pack_events, pack_outcome
+from market.bus.codec import Ask, Batch, Outcome, State, entry_of, framed, outcome_of, pack_events, unframed, unpack
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.engine import Engine
@@ -33,8 +33,6 @@ SNAPSHOT_LIFE_S: Final = 60
 POLL_S: Final = 1.0
 PAUSE_S: Final = 0.2
 
-Row = tuple[int, object]
-
 
 class Broadcast:
     """An engine listener. `run` it beside the engine."""
@@ -45,10 +43,12 @@ class Broadcast:
         self._names = names
         self._queue: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
-        self._replies: defaultdict[str, list[Row]] = defaultdict(list)
+        self._replies: defaultdict[str, list[Outcome]] = defaultdict(list)
         self._entries: list[Committed] = []
         self._epoch = 0
         self._seq = Seq(0)
+        self._began = Seq(0)
+        self._consumed = ""  # of the stream of commands, when this epoch began
         self._asking: set[str] = set()
         self._snapshots: set[asyncio.Task[None]] = set()
 
@@ -59,11 +59,12 @@ class Broadcast:
 
     def reply(self, gateway: str, number: int, told: Answer | MarketError) -> None:
         """Tell a gateway what became of its command, with the batch that is being released."""
-        self._replies[gateway].append((number, pack_outcome(told)))
+        self._replies[gateway].append(outcome_of(number, told))
 
     def on_snapshot(self, epoch: int, seq: Seq, _events: Sequence[Event]) -> None:
         self.on_batch_end()  # what was told outside of a batch
-        self._epoch, self._seq = epoch, seq
+        self._epoch, self._seq, self._began = epoch, seq, seq
+        self._consumed = self._engine.consumed.get(self._names.commands, "")
         self._sign_of_life()
 
     def on_entry(self, entry: Committed) -> None:
@@ -71,11 +72,11 @@ class Broadcast:
 
     def on_batch_end(self) -> None:
         for gateway, rows in self._replies.items():
-            self._put(self._names.replies(gateway), pack(("replies", rows)))
+            self._put(self._names.replies(gateway), framed("replies", rows))
         self._replies.clear()
         if self._entries:
             seq = self._entries[-1].seq
-            self._put(self._names.events, pack_batch(self._epoch, self._seq, seq, self._entries))
+            self._tell(seq)
             self._seq = seq
             self._entries.clear()
 
@@ -119,7 +120,12 @@ class Broadcast:
             await asyncio.sleep(HEARTBEAT_S)
 
     def _sign_of_life(self) -> None:
-        self._put(self._names.events, pack_batch(self._epoch, self._seq, self._seq, ()))
+        self._tell(self._seq)
+
+    def _tell(self, seq: Seq) -> None:
+        entries = tuple(map(entry_of, self._entries))
+        batch = Batch(self._epoch, self._seq, seq, entries, self._began, self._consumed)
+        self._put(self._names.events, framed("batch", batch))
 
     async def _hear_asks(self) -> None:
         while not ending():
@@ -128,15 +134,20 @@ class Broadcast:
                     await asks.subscribe(self._names.asks)
                     while not ending():
                         if (message := await asks.get_message(timeout=POLL_S)) is not None:
-                            self._ask(message["data"].decode())
+                            self._ask(message["data"])
             except TROUBLE as e:
                 log.warning("asks_unheard error=%s", e)
                 await asyncio.sleep(PAUSE_S)
 
-    def _ask(self, gateway: str) -> None:
+    def _ask(self, message: bytes) -> None:
+        try:
+            ask = unpack(Ask, unframed(message)[1])
+        except ValueError as e:
+            log.warning("ask_unread error=%s", e)
+            return
         if not self._asking:
             self._engine.ask_snapshot(self._give)
-        self._asking.add(gateway)
+        self._asking.add(ask.gateway)
 
     def _give(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         """Called between two batches: what the events say is frozen, so that it may be written down later."""
@@ -155,9 +166,9 @@ class Broadcast:
         except TROUBLE as e:
             log.warning("snapshot_lost error=%s", e)  # who asked asks again
             return
-        began_at = self._engine.consumed.get(self._names.commands, "")
+        state = State(epoch, seq, key, self._consumed)
         for gateway in asking:
-            self._put(self._names.replies(gateway), pack(("snapshot", (epoch, seq, key, began_at))))
+            self._put(self._names.replies(gateway), framed("state", state))
 
 
 def _compressed(events: Sequence[Event]) -> bytes:

@@ -1,7 +1,9 @@
 """Commands, answers and events as bytes between processes, and back to equal values: MessagePack by msgspec.
 
-A value travels as the name of its class and its fields by name. A reader ignores fields that it does not know and takes
-defaults for those that are missing, so that two versions may run side by side. Every integer has at most 64 bits.
+Every message is framed: the version of who wrote it, its kind, its body. Values travel as the name of their class and
+their fields by name; bodies are arrays that may only grow at their end. A reader passes over what it does not know, in
+either, and takes defaults for what is missing, so that a version and the next one run side by side; from a version
+further away it takes nothing. Every integer has at most 64 bits.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import msgspec
 
 from market import errors
 from market.commands import Command, Result
-from market.errors import MarketError
+from market.errors import MarketError, RuleViolation
 from market.events import (
     CustodyMoved,
     Event,
@@ -32,6 +34,8 @@ REFUSALS: dict[str, type[MarketError]] = {
     kind.__name__: kind for kind in MarketError.__subclasses__() if kind.__module__ == errors.__name__
 }  # those of the edge are subclasses too, where the edge is loaded
 
+VERSION = 1  # of what is written here; raise it when a reader of the version before would go wrong
+
 Tagged = tuple[str, msgspec.Raw]
 
 
@@ -44,14 +48,71 @@ class Told:
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one commit tells. previous: the last seq that was told before it; equal to seq for a sign of life."""
+class UnknownVersion(ValueError):
+    """Written by a version of this package that is neither ours nor next to ours."""
+
+
+class Body(msgspec.Struct, array_like=True):
+    """The body of a message. A field that is added later comes last and has a default."""
+
+
+class Sent(Body):
+    """A command on its way. number: by which its gateway knows it.  joined: to the one before it."""
+
+    number: int
+    actor: str
+    joined: bool
+    command: Tagged
+
+
+class Entry(Body):
+    """A `Told` on its way."""
+
+    seq: int
+    at: int
+    events: list[Tagged]
+
+
+class Batch(Body):
+    """What one commit tells. previous: the last seq that was told before it; equal to seq for a sign of life.
+
+    began: where the log stood when this epoch began; consumed: how far the stream of commands was then.
+    """
 
     epoch: int
     previous: Seq
     seq: Seq
-    entries: tuple[Told, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    began: Seq = Seq(-1)
+    consumed: str = ""
+
+
+class Ask(Body):
+    """A gateway asks for the whole state."""
+
+    gateway: str
+
+
+class State(Body):
+    """Where the whole state lies, as of `seq`. consumed: as in Batch."""
+
+    epoch: int
+    seq: Seq
+    key: str
+    consumed: str
+
+
+class Outcome(Body):
+    """What became of the command that its gateway knows by `number`. refusal: the name of its class."""
+
+    number: int
+    seq: int = 0
+    at: int = 0
+    result: Tagged | None = None
+    refusal: str | None = None
+    message: str = ""
+    field: str | None = None
+    details: dict[str, int | str | None] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -84,20 +145,33 @@ def untagged(kinds: dict[str, type[Any]], pair: Tagged) -> Any:
     return unpack(kinds[name], body)
 
 
-def pack_outcome(told: Answer | MarketError) -> msgspec.Raw:
+def framed(kind: str, body: Any) -> bytes:
+    """Return a message. body: a Body, or a list of them."""
+    return pack((VERSION, kind, body))
+
+
+def unframed(message: bytes) -> tuple[str, msgspec.Raw]:
+    """Return kind and body of a message. Raises UnknownVersion, or another ValueError if it is none."""
+    frame = unpack(list[msgspec.Raw], message)
+    version, kind = unpack(int, frame[0]), unpack(str, frame[1])
+    if abs(version - VERSION) > 1:
+        raise UnknownVersion(f"a message of version {version}, ours is {VERSION}")
+    return kind, frame[2]
+
+
+def outcome_of(number: int, told: Answer | MarketError) -> Outcome:
     if isinstance(told, MarketError):
         details = {name: value if isinstance(value, int | None) else str(value) for name, value in told.details.items()}
-        return msgspec.Raw(pack((type(told).__name__, str(told), told.field, details)))
-    return msgspec.Raw(pack((told.seq, told.at, tagged(told.result))))
+        return Outcome(number, refusal=type(told).__name__, message=str(told), field=told.field, details=details)
+    return Outcome(number, told.seq, told.at, tagged(told.result))
 
 
-def unpack_outcome(data: msgspec.Raw) -> Answer | MarketError:
-    values = unpack(list[msgspec.Raw], data)
-    if len(values) == 4:
-        name, message, field, details = unpack(tuple[str, str, str | None, dict[str, int | str | None]], data)
-        return REFUSALS[name](message, field=field, **details)
-    seq, at, result = unpack(tuple[int, int, Tagged], data)
-    return Answer(Seq(seq), Nanos(at), untagged(KINDS, result))
+def told_by(outcome: Outcome) -> Answer | MarketError:
+    """A refusal that only another version knows is told as a rule that was broken."""
+    if outcome.refusal is not None:
+        return REFUSALS.get(outcome.refusal, RuleViolation)(outcome.message, field=outcome.field, **outcome.details)
+    assert outcome.result is not None
+    return Answer(Seq(outcome.seq), Nanos(outcome.at), untagged(KINDS, outcome.result))
 
 
 def pack_events(events: Sequence[Event]) -> bytes:
@@ -106,15 +180,17 @@ def pack_events(events: Sequence[Event]) -> bytes:
 
 def unpack_events(data: bytes | msgspec.Raw) -> tuple[Event, ...]:
     """Return the events; a kind that only a newer version knows is left out."""
-    return tuple(untagged(EVENTS, pair) for pair in unpack(list[Tagged], data) if pair[0] in EVENTS)
+    return _events(unpack(list[Tagged], data))
 
 
-def pack_batch(epoch: int, previous: Seq, seq: Seq, entries: Sequence[Committed]) -> bytes:
-    rows = [(entry.seq, entry.at, msgspec.Raw(pack_events(entry.events))) for entry in entries]
-    return pack((epoch, previous, seq, rows))
+def _events(pairs: Sequence[Tagged]) -> tuple[Event, ...]:
+    return tuple(untagged(EVENTS, pair) for pair in pairs if pair[0] in EVENTS)
 
 
-def unpack_batch(data: bytes) -> Batch:
-    epoch, previous, seq, rows = unpack(tuple[int, int, int, list[tuple[int, int, msgspec.Raw]]], data)
-    entries = tuple(Told(Seq(number), Nanos(at), unpack_events(events)) for number, at, events in rows)
-    return Batch(epoch, Seq(previous), Seq(seq), entries)
+def entry_of(entry: Committed) -> Entry:
+    return Entry(entry.seq, entry.at, [tagged(event) for event in entry.events if not isinstance(event, NOT_TOLD)])
+
+
+def told(entry: Entry) -> Told:
+    """Return what the entry says, without events of a kind that only another version knows."""
+    return Told(Seq(entry.seq), Nanos(entry.at), _events(entry.events))

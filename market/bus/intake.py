@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from market.bus.broadcast import Broadcast
-from market.bus.codec import KINDS, Tagged, unpack, untagged
+from market.bus.codec import KINDS, Sent, unframed, unpack, untagged
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import Command
@@ -32,7 +32,6 @@ PAUSE_S: Final = 0.2
 TRIM_S: Final = 1.0
 BEGINNING: Final = "0-0"
 
-Sent = list[tuple[int, str, bool, Tagged]]  # number, actor, joined, command
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -109,7 +108,7 @@ class Intake:
         """Send the entry's commands from index `first` to the engine; False once it was rebuilt."""
         entry_id, fields = entry[0].decode(), entry[1]
         gateway = fields[b"gateway"].decode()
-        for index, (number, actor, joined, command) in enumerate(unpack(Sent, fields[b"commands"])):
+        for index, sent in enumerate(_commands_in(fields[b"commands"])):
             if index < first:
                 continue
             while generation == self._generation and self._outstanding >= self._outstanding_max:
@@ -118,14 +117,16 @@ class Intake:
             if generation != self._generation:
                 return False
             try:
-                wanted = untagged(KINDS, command)
+                wanted = untagged(KINDS, sent.command)
             except ValueError as e:  # of a gateway of another version
-                self._broadcast.reply(gateway, number, InvalidArguments(f"the engine does not know this command: {e}"))
+                self._broadcast.reply(
+                    gateway, sent.number, InvalidArguments(f"the engine does not know this command: {e}")
+                )
                 self._broadcast.on_batch_end()
                 continue
-            reply = partial(self._told, gateway, number, entry_id, generation)
+            reply = partial(self._told, gateway, sent.number, entry_id, generation)
             origin = Origin(self._names.commands, f"{entry_id}/{index}")
-            await self._send(wanted, actor, reply, joined and index > first, origin)
+            await self._send(wanted, sent.actor, reply, sent.joined and index > first, origin)
         self._read = entry_id
         return True
 
@@ -156,3 +157,13 @@ class Intake:
                     await self._redis.xtrim(self._names.commands, minid=self._done, approximate=True)
                 except TROUBLE as e:
                     log.warning("commands_untrimmed error=%s", e)
+
+
+def _commands_in(message: bytes) -> list[Sent]:
+    """Return an entry's commands; none if it can't be read: its gateway hears nothing, and tells its clients so."""
+    try:
+        found: list[Sent] = unpack(list[Sent], unframed(message)[1])
+    except ValueError as e:
+        log.error("commands_passed_over error=%s", e)
+        return []
+    return found

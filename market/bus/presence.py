@@ -8,11 +8,11 @@ away proves nothing: a gateway is missed for a while before it counts as gone.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from market.bus.codec import pack, unpack
+from market.bus.codec import Body, pack, unpack
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import CancelAll, CancelQuotes
@@ -28,7 +28,7 @@ LIFE_MS: Final = 3_000
 MISSED_S: Final = 2.0  # after its life ended
 
 
-class Attached(NamedTuple):
+class Attached(Body, order=True):
     """One connection of a session that may have orders or quotes."""
 
     account_id: AccountId

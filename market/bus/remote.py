@@ -1,7 +1,7 @@
 """An engine in another process, as a gateway sees it: commands go over a stream, commits come over a channel.
 
-Commits are told in order and without a gap: each names the one before it, and a gateway that missed one, or hears of
-another epoch, asks for the whole state and goes on from there.
+Commits are told in order and without a gap: each names the one before it, and a gateway that missed one asks for the
+whole state and goes on from there. One that missed none when another engine took over goes on at once.
 
 The outcome of a command that was handed to Redis is unknown until its reply comes: it may take effect after a takeover.
 Who waited too long for it is told so. When an engine dies between a commit and its replies, the next one says how far
@@ -18,18 +18,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from market.bus.codec import Batch, pack, tagged, unpack, unpack_batch, unpack_events, unpack_outcome
+from market.bus.codec import (
+    Ask,
+    Batch,
+    Outcome,
+    Sent,
+    State,
+    UnknownVersion,
+    framed,
+    tagged,
+    told,
+    told_by,
+    unframed,
+    unpack,
+    unpack_events,
+)
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import Command, PlaceOrder
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable
 from market.events import Event
 from market.ids import Seq
-from market.port import Answer, EnginePort, Listener, Phase, Reply
+from market.port import Answer, EnginePort, Follower, Phase, Reply
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +51,6 @@ ASK_AGAIN_S: Final = 2.0
 POLL_S: Final = 0.25
 PAUSE_S: Final = 0.2
 EARLY_MAX: Final = 10_000  # commits heard while waiting for the state
-
-Row = tuple[int, msgspec.Raw]
-
 
 Place = tuple[int, int, int]  # of a command in the stream: the two parts of the entry's id, the index within it
 
@@ -84,7 +94,7 @@ class RemoteEngine(EnginePort):
         self._pending_max = pending_max
         self._reply_timeout_s = reply_timeout_s
         self._quiet_s = quiet_s
-        self._listeners: list[Listener] = []
+        self._listeners: list[Follower] = []
         self._online = asyncio.Event()
         self._pending: dict[int, Pending] = {}
         self._last_number = 0
@@ -107,7 +117,7 @@ class RemoteEngine(EnginePort):
         """Seconds since the engine was last heard."""
         return _now() - self._heard_at
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: Follower) -> None:
         self._listeners.append(listener)
 
     async def online(self) -> None:
@@ -150,8 +160,8 @@ class RemoteEngine(EnginePort):
         chosen = [self._outbox.popleft() for _ in range(min(len(self._outbox), COMMANDS_AT_ONCE))]
         while self._outbox and self._outbox[0].joined:
             chosen.append(self._outbox.popleft())
-        rows = [(each.number, each.actor, each.joined, tagged(each.command)) for each in chosen]
-        fields: Any = {"gateway": self.gateway, "commands": pack(rows)}
+        rows = [Sent(each.number, each.actor, each.joined, tagged(each.command)) for each in chosen]
+        fields: Any = {"gateway": self.gateway, "commands": framed("commands", rows)}
         try:
             entry_id: Any = await self._redis.xadd(self._names.commands, fields)
             for index, each in enumerate(chosen):
@@ -190,20 +200,25 @@ class RemoteEngine(EnginePort):
             message = await channel.get_message(timeout=POLL_S)
             if message is None:
                 continue
+            try:
+                kind, body = unframed(message["data"])
+            except UnknownVersion as e:
+                self._warn_of_version(e)
+                continue
             if message["channel"] == events:
                 self._heard_at = _now()
-                await self._batch(unpack_batch(message["data"]))
-            else:
-                await self._replied(message["data"])
+                await self._batch(unpack(Batch, body))
+            elif kind == "replies":
+                for outcome in unpack(list[Outcome], body):
+                    self._tell(outcome.number, told_by(outcome))
+            elif kind == "state":
+                await self._take_state(unpack(State, body))
 
-    async def _replied(self, data: bytes) -> None:
-        kind, body = unpack(tuple[str, msgspec.Raw], data)
-        if kind == "replies":
-            for number, outcome in unpack(list[Row], body):
-                self._tell(number, unpack_outcome(outcome))
-        elif kind == "snapshot":
-            epoch, seq, key, began_at = unpack(tuple[int, int, str, str], body)
-            await self._take_state(epoch, Seq(seq), key, began_at)
+    def _warn_of_version(self, e: UnknownVersion) -> None:
+        """An engine that we do not understand is none to us: commands are refused until one comes that we do."""
+        if self.phase is not Phase.RECOVERING:
+            log.error("engine_of_another_version error=%s", e)
+        self._go(Phase.RECOVERING)
 
     async def _batch(self, batch: Batch) -> None:
         if self._early is not None:
@@ -216,11 +231,23 @@ class RemoteEngine(EnginePort):
             await self._ask()
 
     def _follow(self, batch: Batch) -> bool:
-        """Tell a commit; False if it is not the next one of the epoch that is followed."""
-        if batch.epoch != self._epoch or batch.previous != self.seq:
+        """Tell a commit; False if it is not the next one.
+
+        An epoch that began where we stand needs no other state than ours, but for what no table holds.
+        """
+        if batch.previous != self.seq:
+            return False
+        if batch.epoch > self._epoch > 0 and batch.began == self.seq:
+            self._epoch = batch.epoch
+            for listener in self._listeners:
+                listener.on_epoch(batch.epoch, self.seq)
+            log.info("epoch_followed epoch=%d seq=%d", batch.epoch, self.seq)
+            if batch.consumed:
+                self._make_up(place_of(batch.consumed))
+        elif batch.epoch != self._epoch:
             return False
         self._go(Phase.ONLINE)
-        for entry in batch.entries:
+        for entry in map(told, batch.entries):
             self.seq = entry.seq
             for listener in self._listeners:
                 listener.on_entry(entry)
@@ -234,12 +261,12 @@ class RemoteEngine(EnginePort):
         self._go(Phase.RECOVERING)
         self._early = [] if self._early is None else self._early
         self._asked_at = _now()
-        await self._redis.publish(self._names.asks, self.gateway)
+        await self._redis.publish(self._names.asks, framed("ask", Ask(self.gateway)))
 
-    async def _take_state(self, epoch: int, seq: Seq, key: str, began_at: str) -> None:
+    async def _take_state(self, state: State) -> None:
         if self._early is None:
             return  # asked twice, answered twice
-        chunks: list[Any] = await self._redis.lrange(key, 0, -1)
+        chunks: list[Any] = await self._redis.lrange(state.key, 0, -1)
         events: list[Event] = []
         for chunk in chunks:
             events += await asyncio.to_thread(_expanded, chunk)
@@ -247,12 +274,12 @@ class RemoteEngine(EnginePort):
             await self._ask()
             return
         early, self._early = self._early, None
-        takeover = epoch != self._epoch and began_at
-        self._start(epoch, seq, events)
+        takeover = state.epoch != self._epoch and state.consumed
+        self._start(state.epoch, state.seq, events)
         if takeover:
-            self._make_up(place_of(began_at))
+            self._make_up(place_of(state.consumed))
         for batch in early:
-            if (batch.epoch == epoch and batch.seq <= seq) or batch.epoch < epoch:
+            if (batch.epoch == state.epoch and batch.seq <= state.seq) or batch.epoch < state.epoch:
                 continue
             if not self._follow(batch):
                 await self._ask()

@@ -11,6 +11,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from market.bus.broadcast import LEADER_LIFE_MS
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.settlement.writer import PostgresStore
@@ -27,8 +28,8 @@ async def hurry_when_quiet(redis: "Redis", names: Names, store: PostgresStore, *
     heard_at = loop.time()
     while not ending():
         try:
-            if await redis.exists(names.leader):
-                heard_at = loop.time()
+            if (left_ms := await redis.pttl(names.leader)) > 0:
+                heard_at = loop.time() - (LEADER_LIFE_MS - left_ms) / 1_000
         except TROUBLE as e:
             log.warning("leader_unknown error=%s", e)
             heard_at = loop.time()

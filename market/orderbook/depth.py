@@ -195,6 +195,11 @@ class LevelBook:
             levels = self._bids if change.side is Side.BUY else self._asks
             levels.set(levels.sign * change.price, change.quantity)
 
+    def total(self, side: Side, price: PriceBp) -> Face:
+        """Return the visible total at a price, 0 where there is none."""
+        levels = self._bids if side is Side.BUY else self._asks
+        return levels.rungs.get(levels.sign * price, Face(0))
+
     def flush(self) -> list[DepthDelta]:
         """End a batch of changes: return one delta for each view that they alter, in order of depth asked for."""
         deltas = [delta for view in self._views.values() if (delta := view.advance()) is not None]

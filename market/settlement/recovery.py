@@ -55,6 +55,8 @@ from market.venue.venue import Venue
 
 ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderState))
 
+SEQ = "SELECT seq FROM market.lease"
+LAST_TRADE = "SELECT coalesce(max(trade_id), 0) FROM market.trade"
 MARKET = "SELECT mode, business_date FROM market.market_state"
 ACCOUNTS = """
     SELECT a.account_id, kind, name, owner_group, risk_class, frozen, digest,
@@ -120,11 +122,11 @@ def order_state(row: asyncpg.Record) -> OrderState:
     return order
 
 
-def _market(row: asyncpg.Record) -> MarketChanged:
+def market_changed(row: asyncpg.Record) -> MarketChanged:
     return MarketChanged(mode=Mode(row["mode"]), business_date=row["business_date"])
 
 
-def _account(row: asyncpg.Record) -> AccountChanged:
+def account_changed(row: asyncpg.Record) -> AccountChanged:
     return AccountChanged(**{**row, "kind": AccountKind(row["kind"])})
 
 
@@ -133,7 +135,7 @@ def serviced(row: asyncpg.Record) -> Serviced:
     return Serviced(**{**row, "type": ServicingType(row["type"]), "status": LoanStatus(row["status"])})
 
 
-def _claim(row: asyncpg.Record) -> ClaimChanged:
+def claim_changed(row: asyncpg.Record) -> ClaimChanged:
     account_id, loan_id, face, cost, realised, acquired, transfers, faces = row
     return ClaimChanged(
         account_id=account_id,
@@ -150,7 +152,7 @@ def _schedule(row: asyncpg.Record) -> ScheduleChanged:
     return ScheduleChanged(loan_id=row["loan_id"], schedule=loads(Schedule, row["schedule"]))
 
 
-def _first_answer(row: asyncpg.Record) -> OrderAccepted:
+def first_answer(row: asyncpg.Record) -> OrderAccepted:
     order_id, account_id, client_order_id, digest, status, filled, reason = row
     return OrderAccepted(
         order_id=order_id,
@@ -198,15 +200,15 @@ def _rulebook(text: str) -> Rulebook:
 
 async def recover(connection: asyncpg.Connection) -> Venue:
     """Rebuild the venue. The caller's transaction must be REPEATABLE READ: all tables as of one commit."""
-    with _collector_at_rest():
+    with collector_at_rest():
         events = await _snapshot(connection)
-        seq = Seq(await connection.fetchval("SELECT seq FROM market.lease"))
-        last_trade_id = TradeId(await connection.fetchval("SELECT coalesce(max(trade_id), 0) FROM market.trade"))
+        seq = Seq(await connection.fetchval(SEQ))
+        last_trade_id = TradeId(await connection.fetchval(LAST_TRADE))
         return Venue.restore(seq, events, last_trade_id=last_trade_id)
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
+def collector_at_rest() -> Iterator[None]:
     """Nothing of a rebuild is garbage until its end, and looking for it takes longer than the rebuild."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -220,16 +222,16 @@ def _collector_at_rest() -> Iterator[None]:
 async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
     events: list[Event] = []
     for query, arguments, event_of in (
-        (MARKET, (), _market),
+        (MARKET, (), market_changed),
         (RULEBOOKS, (), lambda row: RulebookChanged(rulebook=_rulebook(row["rules"]))),
-        (ACCOUNTS, (), _account),
+        (ACCOUNTS, (), account_changed),
         (LOANS, (), loan_changed),
         (SCHEDULES, (), _schedule),
         (SERVICING, (), serviced),
         (CUSTODY_MOVEMENTS, (), lambda row: CustodyMoved(**row)),
         (CASH, (CUSTODY,), lambda row: CashChanged(**row, held=Minor(0))),
-        (CLAIMS, (ISSUE,), _claim),
-        (FIRST_ANSWERS, (), _first_answer),
+        (CLAIMS, (ISSUE,), claim_changed),
+        (FIRST_ANSWERS, (), first_answer),
         (FENCED_IDS, (), lambda row: IdFenced(**row)),
         (MMP_GROUPS, (), lambda row: MmpChanged(**row)),
         (OPEN_ORDERS, (), lambda row: OpenOrder(order=order_state(row))),

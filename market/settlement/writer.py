@@ -8,6 +8,7 @@ waits for the old transaction to end, whichever way), then read how far the log 
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -24,7 +25,10 @@ from market.settlement.log import encode
 from market.settlement.migrate import ADVISORY_SPACE
 from market.settlement.recovery import recover
 from market.settlement.rows import rows_of
+from market.settlement.warm import WarmCopy
 from market.venue.venue import Venue
+
+log = logging.getLogger(__name__)
 
 ENGINE_LOCK = 2
 FENCED = "ZF001"  # SQLSTATE raised by market.fence
@@ -89,6 +93,7 @@ class PostgresStore:
     holder: who we are, for people; made unique here.
     wait_s: how long `open` waits for another engine to give up the lease.  takeover: then end its session instead of
     giving up ourselves.  reconnect_s: how long to try to reach the server before failing.
+    warm: a copy of the tables that has been kept, for the first rebuild.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class PostgresStore:
         wait_s: float = 5.0,
         takeover: bool = False,
         reconnect_s: float = 30.0,
+        warm: WarmCopy | None = None,
     ) -> None:
         self.epoch = 0
         self.on_lost: Callable[[], None] = lambda: None
@@ -109,6 +115,7 @@ class PostgresStore:
         self._takeover = takeover
         self._is_hurried = False
         self._reconnect_s = reconnect_s
+        self._warm = warm
         self._connection: asyncpg.Connection | None = None
         self._statement: asyncpg.prepared_stmt.PreparedStatement | None = None
         self._server_pid = 0  # of the last session, to be sure that it is gone
@@ -121,7 +128,9 @@ class PostgresStore:
         connection = await self._connect()
         try:
             await self._take_lock(connection)
+            log.info("lock_taken")
             await self._begin_epoch(connection, renew=False)
+            log.info("epoch_begun epoch=%d seq=%d", self.epoch, self._seq)
         except BaseException:
             connection.terminate()
             raise
@@ -135,11 +144,15 @@ class PostgresStore:
         connection = self._live()
         with _lost_session_is_doubtful():
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                venue = await recover(connection)
+                venue = await self._taken(connection) or await recover(connection)
                 self.consumed = dict(await connection.fetch(CONSUMED))
         if venue.seq != self._seq:
             raise LeaseLost(f"the log goes to {venue.seq}, not to {self._seq}: another engine wrote")
         return venue
+
+    async def _taken(self, connection: asyncpg.Connection) -> Venue | None:
+        warm, self._warm = self._warm, None
+        return None if warm is None else await warm.take(connection)
 
     async def commit(self, entries: Sequence[LogEntry], consumed: Mapping[str, str] = NOTHING_CONSUMED) -> None:
         """Make `entries`, which follow the last ones without a gap, durable together, and with them what was consumed.

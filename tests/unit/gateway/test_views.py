@@ -27,6 +27,7 @@ from tests.builders import (
     service,
     servicing,
 )
+from tests.integration.settlement.recording import RecordedWorld
 
 SECOND = 1_000_000_000
 
@@ -293,6 +294,37 @@ def test_after_a_rebuild_an_account_knows_which_quotes_it_lost() -> None:
     ]
     committed.views.on_snapshot(3, venue.seq, venue.snapshot())
     assert committed.views.account(AccountId("ORIG")).lost_quotes == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_new_epoch_leaves_what_a_snapshot_without_quotes_would_tell(seed: int) -> None:
+    world = RecordedWorld(seed, commands=0)
+    venue, one, other = world.market.venue, Views(), Views()
+    one.on_snapshot(1, venue.seq, venue.snapshot())
+    for _ in range(8):
+        world.recording.take()
+        world.go_on(150)
+        for entry in world.recording.take():
+            one.on_entry(entry)
+            one.on_batch_end()
+        stood = {account_id: list(account.quotes) for account_id, account in one.accounts.items()}
+        venue.drop_quotes()
+        one.on_epoch(one.epoch + 1, venue.seq)
+        other.on_snapshot(one.epoch, venue.seq, venue.snapshot())
+        assert picture(one) == picture(other)
+        lost = {account_id: [quote.order_id for quote in each.lost_quotes] for account_id, each in one.accounts.items()}
+        assert lost == stood
+
+
+def test_the_end_of_quotes_is_a_step_of_the_book_like_any_other() -> None:
+    committed = Committed()
+    committed.do(sell("ORIG", 9_800, 5_00))
+    view = committed.views.loans[LoanId("L1")].book.view(10)
+    committed.do(mass_quote("ORIG", quote(None, (9_800, 10_00))))
+    before = view.snapshot()
+    committed.views.on_epoch(2, committed.market.venue.seq)
+    [(_, [delta])] = committed.views.book_deltas
+    assert (delta.prev_seq, delta.asks) == (before.seq, [(9_800, 5_00)])
 
 
 def test_where_others_count_in_the_same_epoch_no_number_of_theirs_names_a_state_of_ours() -> None:
