@@ -26,6 +26,7 @@ from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.docs import ASYNCAPI, OPENAPI
 from gateway.rest.routes import ROUTES
 from gateway.sessions import SignUps, WebSessions
+from gateway.statistics import Statistics
 from gateway.throttle import Throttle
 from gateway.views import Views
 from gateway.wire import dump_json
@@ -102,6 +103,7 @@ def build_gateway(
         sign_ups=_sign_ups(settings),
         browsers=browsers,
         history=history,
+        statistics=Statistics(pool, clock=clock, age_s_max=settings.statistics_age_s_max),
         pool=pool,
         clock=clock,
         metrics=metrics,

@@ -158,6 +158,11 @@ class Settings(DatabaseSettings):
     redis_timeout_s: float = Field(1.0, gt=0, description="the longest that Redis may take to answer, seconds")
     pool_connections_max: int = Field(default=8, ge=1, description="PostgreSQL connections for reading")
     day_trades_max: int = Field(default=50_000, ge=0, description="trades read at start for the 24-hour statistics")
+    statistics_age_s_max: float = Field(
+        default=15.0,
+        ge=0,
+        description="market statistics may be so old, seconds",
+    )
     query_timeout_s: float = Field(default=10.0, gt=0, description="the longest that a reading query may take, seconds")
     http_idle_s: int = Field(
         default=75, ge=1, description="a connection may take so long to ask, first or again, seconds"

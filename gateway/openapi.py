@@ -35,6 +35,7 @@ from gateway.errors import (
 from gateway.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.requests.orders import CLIENT_ORDER_ID
 from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
+from gateway.statistics import By
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
 from market.errors import (
     Busy,
@@ -113,6 +114,7 @@ QUERY: dict[str, tuple[str, Json]] = {
     "qty": ("original face", DECIMAL),
     "price": ("price it at this clean price", DECIMAL),
     "yield": ("price it at this effective annual yield, a fraction", DECIMAL),
+    "by": ("one or both", _words(By, default=[By.GRADE])),
     "q": ("text in the loan's id, originator, purpose, region, grade or borrower", {"type": "string"}),
     "grade": ("one or several", {"type": "array", "items": {"type": "string"}}),
     "claim_type": ("one or several", _words(ClaimType)),

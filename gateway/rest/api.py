@@ -41,6 +41,7 @@ from gateway.rates import Bucket, Rates
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request
 from gateway.sessions import SignUps, WebSession, WebSessions
+from gateway.statistics import Statistics
 from gateway.throttle import Throttle
 from gateway.views import AccountView, Views
 from gateway.wire import (
@@ -96,6 +97,7 @@ class Api:
     sign_ups: SignUps
     browsers: Browsers
     history: History
+    statistics: Statistics
     pool: "asyncpg.Pool[asyncpg.Record]"
     clock: Callable[[], int]
     metrics: Metrics

@@ -113,10 +113,12 @@ PUBLIC = [
     "/v1/loans/{loan_id}/schedule",
     "/v1/loans/{loan_id}/payments",
     "/v1/loans/{loan_id}/quote",
+    "/v1/loans/{loan_id}/statistics",
     "/v1/loans/{loan_id}/trades",
     "/v1/rulebooks",
     "/v1/rulebooks/{name}",
     "/v1/session",  # signing in
+    "/v1/statistics",
     "/v1/status",
     "/v1/time",
     "/v1/users",  # signing up
