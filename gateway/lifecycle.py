@@ -196,11 +196,14 @@ async def reached(work: Awaitable[T], dsn: str | None = None) -> T:
 
 
 @asynccontextmanager
-async def reading_pool(dsn: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Connections that may read, and write only what is the gateway's own."""
+async def reading_pool(dsn: str, settings: Settings, *, at_once: bool = True) -> AsyncIterator[asyncpg.Pool]:
+    """Connections that may read, and write only what is the gateway's own.
+
+    at_once: the schema and its roles are there; otherwise nothing is connected before it is asked for.
+    """
     pool = asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=1 if at_once else 0,
         max_size=settings.pool_connections_max,
         command_timeout=settings.query_timeout_s,
         server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},

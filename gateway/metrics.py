@@ -19,50 +19,56 @@ from prometheus_client import (
 )
 
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 5.0)
+FAILURES = ("NotCommitted", "Doubtful", "Quarantined")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """One per process. The first three methods are what the engine calls."""
+    """One per process. The first three methods are what the engine calls.
 
-    def __init__(self) -> None:
+    of_engine, of_gateway: which of the two the process has; what belongs to the other is not shown.
+    """
+
+    def __init__(self, *, of_engine: bool = True, of_gateway: bool = True) -> None:
         self.registry = CollectorRegistry()
+        engine = self.registry if of_engine else None
+        gateway = self.registry if of_gateway else None
         ProcessCollector(registry=self.registry)  # memory, processor time, files
         GCCollector(registry=self.registry)
         self._orders = Counter(
             "market_orders",
             "Order commands by outcome: accepted, or the refusal's code",
             ["outcome"],
-            registry=self.registry,
+            registry=gateway,
         )
-        self._batch = Histogram(
-            "market_batch_commands", "Commands per commit", buckets=BATCH_SIZES, registry=self.registry
-        )
-        self._commit = Histogram("market_commit_seconds", "Time of one commit", buckets=SECONDS, registry=self.registry)
+        self._batch = Histogram("market_batch_commands", "Commands per commit", buckets=BATCH_SIZES, registry=engine)
+        self._commit = Histogram("market_commit_seconds", "Time of one commit", buckets=SECONDS, registry=engine)
         self._ack = Histogram(
-            "market_ack_seconds", "From the inbox to the durable answer", buckets=SECONDS, registry=self.registry
+            "market_ack_seconds", "From the inbox to the durable answer", buckets=SECONDS, registry=engine
         )
         self._failures = Counter(
             "market_settlement_failures",
             "Commits that failed, by what that meant: NotCommitted, Doubtful, or a command that was set aside",
             ["kind"],
-            registry=self.registry,
+            registry=engine,
         )
+        for kind in FAILURES:  # from 0, so that the first one is an increase
+            self._failures.labels(kind)
         self._lag = Histogram(
             "gateway_feed_lag_seconds",
             "From the stamp of a batch's last command to its public messages",
             buckets=SECONDS,
-            registry=self.registry,
+            registry=gateway,
         )
         self._requests = Histogram(
             "gateway_request_seconds",
             "REST requests by method and status",
             ["method", "status"],
             buckets=SECONDS,
-            registry=self.registry,
+            registry=gateway,
         )
-        self._slow = Counter("gateway_slow_consumers", "Sockets cut off for reading too slowly", registry=self.registry)
+        self._slow = Counter("gateway_slow_consumers", "Sockets cut off for reading too slowly", registry=gateway)
 
     def observe_batch(self, size: int, commit_seconds: float) -> None:
         self._batch.observe(size)

@@ -92,7 +92,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn)
-        names, today, metrics = Names(settings.bus_prefix), Today(), Metrics()
+        names, today, metrics = Names(settings.bus_prefix), Today(), Metrics(of_gateway=False)
         warm = WarmCopy() if standby else None
         store = _store(dsn, settings, warm=warm)
         engine = new_engine(store, settings, metrics, takes_over=standby)
@@ -134,7 +134,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         listening = stack.enter_context(bound_socket(settings.host, settings.port))
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
-        pool = await stack.enter_async_context(reading_pool(dsn, settings))
+        pool = await stack.enter_async_context(reading_pool(dsn, settings, at_once=False))
         names = Names(settings.bus_prefix)
         engine = RemoteEngine(
             redis,
@@ -144,7 +144,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             quiet_s=settings.leader_quiet_s,
         )
         keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
-        metrics = Metrics()
+        metrics = Metrics(of_engine=False)
         metrics.watch("gateway_pending_commands", "Commands that the engine has not answered", lambda: engine.pending)
         metrics.watch("gateway_engine_quiet_seconds", "Since the engine was last heard", engine.quiet_for_s)
         gateway = build_gateway(

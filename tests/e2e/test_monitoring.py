@@ -94,6 +94,7 @@ async def test_the_standby_is_alive_and_gets_ready_when_it_takes_over(
             assert (shown["market_lease_held"], (await metrics(waiting))["market_lease_held"]) == (1, 0)
             assert shown["market_commit_seconds_count"] >= 4
             assert (shown["market_inbox_commands"], shown["market_unsent_messages"]) == (0, 0)
+            assert not [name for name in shown if name.startswith("gateway_")]
             assert shown["process_resident_memory_bytes"] > 1 << 20
 
             leader.signal(signal.SIGKILL)

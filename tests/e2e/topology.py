@@ -61,6 +61,11 @@ class Process:
             raise AssertionError(f"{self.name} did not {what}:\n{self.log.read_text()}") from e
 
 
+def client(ready: dict[str, Any]) -> Client:
+    """Return a client of a gateway with the admin key, from its ready file."""
+    return Client(ready["url"], ApiKey(**ready["admin_key"]))
+
+
 class Topology:
     """The processes of one market. Whatever still runs at the end is killed."""
 
@@ -76,8 +81,7 @@ class Topology:
         return process
 
     async def gateway(self, name: str, *flags: str) -> Client:
-        ready = await self.start("gateway", name, *flags).ready()
-        return Client(ready["url"], ApiKey(**ready["admin_key"]))
+        return client(await self.start("gateway", name, *flags).ready())
 
     def end(self) -> None:
         for each in self.processes:
