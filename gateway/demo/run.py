@@ -22,7 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from gateway.client import ApiError, ApiKey, Client, decimal, loan_body, retried
 from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
-from gateway.demo.market_maker import Curve, CurveMaker
+from gateway.demo.curve import Curve
+from gateway.demo.market_maker import CurveMaker
 from gateway.demo.traders import Investor, Listed, MarketMaker, Originator, Tally, Trader, listed_loans
 from gateway.lifecycle import Running, stop_on_signals, write_private
 from gateway.serve import running_service
@@ -176,8 +177,15 @@ def _traders(
 ) -> list[Trader]:
     def named(name: str, group: str, members: int) -> dict[str, Any]:
         rate = settings.orders_per_s * SHARE_OF_ORDERS[group] / members
-        client = Client(url, keys[name], timeout_s=60)
-        return {"name": name, "client": client, "loans": loans, "tally": tally, "rate": rate, "seed": settings.seed}
+        return {
+            "url": url,
+            "key": keys[name],
+            "name": name,
+            "loans": loans,
+            "tally": tally,
+            "rate": rate,
+            "seed": settings.seed,
+        }
 
     originators = [name for name in keys if any(name in titles for titles in ORIGINATORS.values())]
     investors = dict.fromkeys(SELLERS, 0.25) | dict.fromkeys(BUYERS, 0.75)

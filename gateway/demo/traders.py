@@ -10,15 +10,24 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
-import aiohttp
-
-from gateway.client import ApiError, Client, Disconnected, Json, Socket, decimal, units
+from gateway.client import (
+    ApiError,
+    ApiKey,
+    Client,
+    Disconnected,
+    Json,
+    MarketClient,
+    Stream,
+    Unanswered,
+    Unresolved,
+    decimal,
+    units,
+)
 from market.claims.accrual import Accrued
 from market.claims.loan import LoanTerms, RepaymentMethod
 from market.claims.schedule import schedule_of
@@ -29,8 +38,9 @@ from market.orderbook.order import Side
 FINAL = frozenset({"filled", "canceled", "expired", "rejected"})
 ACKS_KEPT = 2_000  # for the p99
 ACK_GOAL_S = 0.2  # above this p99 everybody slows down
-RECONNECT_S = 1.0
+PATIENCE_S = 60.0  # for an answer: the demo may share its machine with much else
 INVESTOR_ORDERS_MAX = 20
+PAGE_MAX = 500
 PRICE_MIN, PRICE_MAX = 5_100, 14_900  # basis points; within the collar around par, where nothing was traded yet
 
 
@@ -93,17 +103,21 @@ class Listed:
 async def listed_loans(client: Client, *, count: int, seed: int) -> list[Listed]:
     """Return the first `count` current loans of the market, priced as of its business date."""
     on = (await client.get("/v1/time"))["business_date"]
+    rows = await loan_rows(client, status="current", most=count)
+    return [listed_loan(row, on, anchor=_anchor(row, random.Random(f"{seed} {row['loan_id']}"))) for row in rows]
+
+
+async def loan_rows(client: Client, *, status: str, most: int | None = None) -> list[Json]:
+    """Return loans of GET /v1/loans. most: so many at most."""
     rows: list[Json] = []
     cursor: dict[str, str] = {}
-    while len(rows) < count:
-        page = await client.get("/v1/loans", status="current", limit=500, **cursor)
+    while most is None or len(rows) < most:
+        page = await client.get("/v1/loans", status=status, limit=PAGE_MAX, **cursor)
         rows += page["items"]
         if not page["next_cursor"]:
             break
         cursor = {"cursor": page["next_cursor"]}
-    return [
-        listed_loan(row, on, anchor=_anchor(row, random.Random(f"{seed} {row['loan_id']}"))) for row in rows[:count]
-    ]
+    return rows[:most]
 
 
 def _anchor(row: Json, rng: random.Random) -> float:
@@ -149,7 +163,7 @@ class Trader:
     """One account. `rate`: orders a second that it aims at.  Subclasses say what one step of theirs is."""
 
     def __init__(
-        self, client: Client, *, name: str, loans: Sequence[Listed], tally: Tally, rate: float, seed: int
+        self, url: str, key: ApiKey, *, name: str, loans: Sequence[Listed], tally: Tally, rate: float, seed: int
     ) -> None:
         self.name = name
         self.loans = loans
@@ -157,59 +171,49 @@ class Trader:
         self.orders: dict[str, Json] = {}  # open ones, by order id, oldest first
         self.available: dict[str, int] = {}  # cash by currency, face by loan id
         self.rng = random.Random(f"{seed} {name}")
-        self._client = client
-        self._tally = tally
+        self.market = MarketClient(url, key, session=name, timeout_s=PATIENCE_S)
+        self.tally = tally
         self._rate = rate
-        self._socket: Socket | None = None
-        self._group: asyncio.TaskGroup | None = None  # of this connection
-        self._told = asyncio.Event()  # what it owns
 
     async def run(self) -> None:
-        """Trade until cancelled; a lost connection is made again."""
-        while True:
-            try:
-                async with self._client, await self._client.socket() as socket, asyncio.TaskGroup() as group:
-                    self._socket, self._group = socket, group
-                    await socket.login(session=self.name)
-                    self.orders.clear()
-                    self._told.clear()
-                    executions = await socket.subscribe("executions", snap_orders=True)
-                    group.create_task(self._follow(executions, self._executed))
-                    group.create_task(self._follow(await socket.subscribe("balances"), self._balance))
-                    group.create_task(self._trade())
-            except* (Disconnected, aiohttp.ClientError, OSError):
-                await asyncio.sleep(RECONNECT_S)
+        """Trade until cancelled, through lost connections. Raises Disconnected if there is none to begin with."""
+        async with self.market as market, asyncio.TaskGroup() as group:
+            balances = await market.subscribe("balances")
+            self._take_balances(await anext(balances))
+            group.create_task(self._hear_executions())
+            group.create_task(self.hear(balances, self._take_balances))
+            await self.begin(group)
+            while True:
+                await asyncio.sleep(self.rng.expovariate(self._rate * self.tally.throttle))
+                await self.step()
 
-    async def begin(self) -> None:
-        """What is done at once, before the first step."""
+    async def begin(self, group: asyncio.TaskGroup) -> None:
+        """What is done at once, before the first step. group: for what goes on beside the steps."""
 
     async def step(self) -> None:
         raise NotImplementedError
-
-    async def _trade(self) -> None:
-        await self._told.wait()
-        await self.begin()
-        while True:
-            await asyncio.sleep(self.rng.expovariate(self._rate * self._tally.throttle))
-            await self.step()
 
     async def place(self, loan: Listed, side: Side, price: int, quantity: int, **more: Any) -> None:
         """Send a limit order of at most what cash or claims allow; nothing if that is too little."""
         price = loan.allowed(price)
         quantity = min(quantity, self._affordable(loan, side, price)) // 100 * 100
         if quantity >= 10_000:
-            amounts = {"order_qty": decimal(quantity), "limit_price": decimal(price)}
-            await self.ask("add_order", symbol=loan.symbol, side=side, order_type="limit", **amounts, **more)
+            await self.count(
+                self.market.add_order(
+                    symbol=loan.symbol, side=side.value, order_qty=decimal(quantity), limit_price=decimal(price), **more
+                )
+            )
 
-    async def ask(self, method: str, **params: Any) -> None:
-        """Make one request and count how it went; a refusal is part of trading."""
-        assert self._socket is not None
+    async def count(self, answer: Awaitable[Json]) -> None:
+        """Wait for the answer to a request and count how it went; a refusal is part of trading."""
         began = time.perf_counter()
         try:
-            await self._socket.call(method, **params)
+            await answer
         except ApiError as e:
-            self._tally.refused[e.code] += 1
-        self._tally.answered(time.perf_counter() - began)
+            self.tally.refused[e.code] += 1
+        except (Disconnected, Unanswered, Unresolved):
+            self.tally.refused["unanswered"] += 1
+        self.tally.answered(time.perf_counter() - began)
 
     def _affordable(self, loan: Listed, side: Side, price: int) -> int:
         """Return a face that the free balance covers, with room for accrued interest."""
@@ -217,28 +221,31 @@ class Trader:
             return self.available.get(loan.loan_id, 0)
         return self.available.get(loan.currency, 0) * 10_000 // (price + 500)
 
-    async def _follow(self, messages: AsyncIterator[Json], take: Callable[[Json], None]) -> None:
+    async def hear(self, messages: Stream, take: Callable[[Json], None]) -> None:
         async for message in messages:
-            for row in message["data"]:
-                take(row)
-            if message["channel"] == "balances":
-                self._told.set()
+            take(message)
+
+    async def _hear_executions(self) -> None:
+        async for report in self.market.executions():
+            for row in report.rows:
+                self._executed(row)
 
     def _executed(self, row: Json) -> None:
         if row["order_status"] in FINAL:
             self.orders.pop(row["order_id"], None)
         else:
             self.orders[row["order_id"]] = row
-        self._tally.trades += row["exec_type"] == "trade" and row.get("liquidity_ind") == "t"
+        self.tally.trades += row["exec_type"] == "trade" and row.get("liquidity_ind") == "t"
 
-    def _balance(self, row: Json) -> None:
-        self.available[row["asset"]] = int(Decimal(row["available"]) * 100)
+    def _take_balances(self, message: Json) -> None:
+        for row in message["data"]:
+            self.available[row["asset"]] = units(row["available"])
 
 
 class Originator(Trader):
     """Offers its claims, a fifth of what is left of a loan at a time, a little above fair."""
 
-    async def begin(self) -> None:
+    async def begin(self, group: asyncio.TaskGroup) -> None:  # noqa: ARG002
         for loan in self._unoffered():
             await self._offer(loan)
 
@@ -289,7 +296,7 @@ class MarketMaker(Trader):
             size = loan.size * self.rng.randint(1, 4)
             await self.place(loan, side, price, size, post_only=True, time_in_force="gtc", tag="quote")
         elif abs(units(mine["limit_price"]) - price) > 2:
-            await self.ask("amend_order", order_id=mine["order_id"], limit_price=decimal(price))
+            await self.count(self.market.amend_order(order_id=mine["order_id"], limit_price=decimal(price)))
 
 
 class Investor(Trader):
@@ -301,7 +308,7 @@ class Investor(Trader):
 
     async def step(self) -> None:
         if len(self.orders) >= INVESTOR_ORDERS_MAX:
-            await self.ask("cancel_order", order_id=[next(iter(self.orders))])
+            await self.count(self.market.cancel_order(order_id=next(iter(self.orders))))
             return
         held = [loan for loan in self.loans if self.available.get(loan.loan_id, 0) >= 10_000]
         side = Side.BUY if not held or self.rng.random() < self._leaning else Side.SELL

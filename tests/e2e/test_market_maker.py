@@ -1,15 +1,25 @@
 """The example market-maker against the real service: trades, events and a restart find it quoting as it wants."""
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.client import ApiKey, Client, Json, units
-from gateway.demo.market_maker import Curve, CurveMaker
+from gateway.config import Settings
+from gateway.demo import market_maker
+from gateway.demo.curve import Curve
+from gateway.demo.market_maker import CurveMaker
 from gateway.demo.traders import Tally, listed_loans
+from market.commands import HaltLoan
+from market.ids import LoanId
+from market.orderbook.order import TimeInForce
+from tests.builders import buy, deposit, open_account, sell
+from tests.e2e.stack import Stack, running_stack
 from tests.service import Service, running_service
 
 DAY = "2024-01-15"
@@ -72,7 +82,7 @@ def two_sided(loan: Json) -> bool:
     return loan["bid"] is not None and loan["ask"] is not None
 
 
-async def test_it_quotes_and_follows_its_inventory_events_and_a_restart(tmp_path: Path) -> None:
+async def test_it_quotes_and_follows_its_inventory_events_and_a_crash(tmp_path: Path) -> None:
     with running_service(tmp_path, "--business-date", DAY) as first:
         keys = await set_up(first)
         async with first.client() as admin, Client(first.url, keys["ORIG"]) as originator:
@@ -80,7 +90,8 @@ async def test_it_quotes_and_follows_its_inventory_events_and_a_restart(tmp_path
                 await originator.post("/v1/orders", limit(f"L{n}", "sell", "90.00", "400.00", f"offer-{n}"))
             loans = await listed_loans(admin, count=2, seed=1)
         maker = CurveMaker(
-            Client(first.url, keys["MM"]),
+            first.url,
+            keys["MM"],
             name="MM",
             loans=loans,
             tally=Tally(),
@@ -106,11 +117,86 @@ async def test_it_quotes_and_follows_its_inventory_events_and_a_restart(tmp_path
                 )
                 assert after["outstanding_principal"] != before["outstanding_principal"]
             port = int(first.url.rpartition(":")[2])
-            assert first.stop() == 0
+            first.stop(signal.SIGKILL)
             with running_service(tmp_path, port=port) as second:
                 async with second.client() as admin:
-                    await book(admin, two_sided)
-                    await book(admin, two_sided, "L2")
+                    await book(admin, lambda loan: two_sided(loan) and settled(maker, "L1", 400_00))
+                    await book(admin, lambda loan: two_sided(loan) and settled(maker, "L2", 300_00), "L2")
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def quoting(stack: Stack) -> AsyncIterator[CurveMaker]:
+    """The originator's claims in L1 and L2, made a market of."""
+    await stack.do(deposit("ORIG", 1_000_000_00))
+    key = await stack.key("ORIG")
+    async with Client(stack.url) as anyone:
+        loans = await listed_loans(anyone, count=2, seed=1)
+    names = {"name": "ORIG", "loans": loans, "tally": Tally(), "rate": 0.001, "seed": 1}
+    maker = CurveMaker(stack.url, key, curve=Curve.of(loans), **names)
+    running = asyncio.create_task(maker.run())
+    try:
+        await until(lambda: maker.standing and maker.is_settled)
+        yield maker
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def until(wanted: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while not wanted():
+            await asyncio.sleep(0.02)
+
+
+async def take(stack: Stack, maker: CurveMaker, quantity: int, loan_id: str = "L1") -> None:
+    ask = units(maker.standing[f"{loan_id}/USD", "sell"]["price"])
+    await stack.do(buy("TAKER", ask, quantity, loan_id=loan_id, time_in_force=TimeInForce.IOC))
+
+
+async def test_after_its_protection_fired_it_stays_out_then_quotes_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_maker, "PROTECTION", {"max_fills": 1, "window_ms": 60_000})
+    monkeypatch.setattr(market_maker, "PROTECTED_S", 0.1)
+    await stack.do(open_account("TAKER"), deposit("TAKER", 10_000_00))
+    async with quoting(stack) as maker:
+        await take(stack, maker, 10_00)
+        await until(lambda: maker.tally.refused["mmp_frozen"])
+        assert stack.views.account("ORIG").quotes == {}, "all were pulled"
+        await until(lambda: len(maker.standing) == 4 and maker.is_settled)
+
+
+async def test_a_trade_moves_the_prices_of_all_loans_of_the_grade(stack: Stack) -> None:
+    await stack.do(open_account("TAKER"), deposit("TAKER", 10_000_00))
+    await stack.do(sell("ORIG", 9_900, 2_000_00), buy("TAKER", 9_900, 2_000_00))
+    async with quoting(stack) as maker:
+        before = units(maker.standing["L2/USD", "sell"]["price"])
+        for _ in range(10):
+            frames, bid = maker.frames, units(maker.standing["L1/USD", "buy"]["price"])
+            await stack.do(sell("TAKER", bid, 100_00, time_in_force=TimeInForce.IOC))
+            await until(lambda frames=frames: maker.frames > frames and maker.is_settled)
+        assert units(maker.standing["L2/USD", "sell"]["price"]) < before, "somebody takes less than it thought right"
+
+
+async def test_what_a_rate_limit_refuses_is_quoted_a_little_later(database: str) -> None:
+    settings = Settings(rate_orders_per_s=1, rate_burst_s=1)
+    async with running_stack(database, settings=settings) as stack:
+        await stack.do(open_account("TAKER"), deposit("TAKER", 10_000_00))
+        async with quoting(stack) as maker:
+            for _ in range(3):
+                filled = maker.frames
+                await take(stack, maker, 10_00)
+                await until(lambda filled=filled: maker.frames > filled and maker.is_settled)
+            assert maker.tally.refused["rate_limited"] > 0
+
+
+async def test_a_halted_loan_is_left_alone_until_it_trades_again(stack: Stack) -> None:
+    async with quoting(stack) as maker:
+        await stack.do(HaltLoan(loan_id=LoanId("L1"), halted=True))
+        await until(lambda: maker.wanted(maker.by_id["L1"]) == {"symbol": "L1/USD"})
+        await stack.do(HaltLoan(loan_id=LoanId("L1"), halted=False))
+        await until(lambda: len(maker.wanted(maker.by_id["L1"])) == 5 and maker.is_settled)
+        assert len(maker.standing) == 4
