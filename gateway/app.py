@@ -17,6 +17,7 @@ from gateway.browser import Browsers
 from gateway.config import Settings
 from gateway.facade.calls import add_facade
 from gateway.facade.routes import ROUTES as FACADE
+from gateway.facade.spreads import Spreads
 from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
 from gateway.overview import Overview
@@ -85,6 +86,8 @@ def build_gateway(
     boards = Boards(board, views, boards_max=settings.ws_boards_max, metrics=metrics)
     engine.listen(boards)
     engine.listen(hub)
+    spreads = Spreads(views)
+    engine.listen(spreads)
     rates = Rates(_rate_limits(settings))
     per_s = settings.rate_public_per_s
     strangers = Throttle("requests without a login", burst=per_s * settings.rate_burst_s, every_s=1 / per_s)
@@ -129,7 +132,7 @@ def build_gateway(
         strangers=strangers,
     )
     add_websocket(app, gate, echo=settings.ws_echo)
-    add_facade(app, api, gate, FACADE)
+    add_facade(app, api, gate, spreads, FACADE)
     add_page(app)
     app[METRICS] = metrics
     metrics.watch("gateway_engine_online", "1 while commands are taken, else 0", lambda: engine.phase is Phase.ONLINE)

@@ -132,15 +132,21 @@ class History:
         span: Span,
         below: int,
         limit: int,
+        tag: str | None = None,
+        client_order_id: ClientOrderId | None = None,
     ) -> list[StoredOrder]:
-        """Return orders with a number < `below`, newest first. statuses: None for open ones. Span: by creation."""
-        state = "is_open" if statuses is None else "status = ANY($7)"
-        arguments: list[object] = [account_id, below, limit, span.since, span.until, span.loan_id]
+        """Return orders with a number < `below`, newest first. statuses: None for open ones. Span: by creation.
+
+        tag, client_order_id: None for any.
+        """
+        state = "is_open" if statuses is None else "status = ANY($9)"
+        arguments: list[object] = [account_id, below, limit, span.since, span.until, span.loan_id, tag, client_order_id]
         if statuses is not None:
             arguments.append(sorted(statuses))
         records = await self._pool.fetch(
             f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id < $2 AND created_at >= $4 AND created_at < $5 "
-            f"AND ($6::text IS NULL OR loan_id = $6) AND {state} ORDER BY order_id DESC LIMIT $3",
+            f"AND ($6::text IS NULL OR loan_id = $6) AND ($7::text IS NULL OR tag = $7) "
+            f"AND ($8::text IS NULL OR client_order_id = $8) AND {state} ORDER BY order_id DESC LIMIT $3",
             *arguments,
         )
         return [_stored_order(record) for record in records]
@@ -191,17 +197,6 @@ class History:
             since,
             limit - 1,
             NEVER,
-        )
-        return [_stored_trade(record) for record in records]
-
-    async def trades_of_orders(self, account_id: AccountId, order_ids: Sequence[OrderId]) -> list[StoredTrade]:
-        """Return the trades that some of the account's orders made, oldest first."""
-        records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade "
-            "WHERE (buyer = $1 AND buy_order_id = ANY($2)) OR (seller = $1 AND sell_order_id = ANY($2)) "
-            "ORDER BY trade_id",
-            account_id,
-            order_ids,
         )
         return [_stored_trade(record) for record in records]
 

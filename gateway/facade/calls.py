@@ -17,6 +17,7 @@ from aiohttp import web
 from gateway.auth import Principal
 from gateway.errors import PayloadTooLarge, UnknownMethod, UnsupportedMediaType
 from gateway.facade.proof import prove
+from gateway.facade.spreads import Spreads
 from gateway.facade.words import INTERNAL, error_texts
 from gateway.rates import Bucket
 from gateway.requests.access import Scope
@@ -38,6 +39,7 @@ class FacadeCall(Call):
     """One call, proved and read. gate: what belongs to an account, not to a request, such as its dead man's switch."""
 
     gate: Gate
+    spreads: Spreads
 
     def flag(self, name: str) -> bool:
         """Return a flag, false if it is not there. Some clients write True."""
@@ -77,12 +79,12 @@ class FacadeRoute:
         return f"{PREFIX}{PUBLIC if self.scope is None else PRIVATE}/{self.name}"
 
 
-def add_facade(app: web.Application, api: Api, gate: Gate, routes: Collection[FacadeRoute]) -> None:
+def add_facade(app: web.Application, api: Api, gate: Gate, spreads: Spreads, routes: Collection[FacadeRoute]) -> None:
     by_path = {route.path: route for route in routes}
 
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
-            return reply({"error": [], "result": await _result(request, api, gate, by_path)})
+            return reply({"error": [], "result": await _result(request, api, gate, spreads, by_path)})
         except MarketError as error:
             return refusal(*error_texts(error))
         except web.HTTPRequestEntityTooLarge:
@@ -103,7 +105,9 @@ def refusal(*texts: str, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     return reply({"error": list(texts), "result": {}}, status=status)
 
 
-async def _result(request: web.Request, api: Api, gate: Gate, routes: Mapping[str, FacadeRoute]) -> Any:
+async def _result(
+    request: web.Request, api: Api, gate: Gate, spreads: Spreads, routes: Mapping[str, FacadeRoute]
+) -> Any:
     route = routes.get(request.path)
     if route is None:
         raise UnknownMethod("there is no such call")
@@ -127,7 +131,7 @@ async def _result(request: web.Request, api: Api, gate: Gate, routes: Mapping[st
         )
         holder.require(route.scope)
         pairs = [(name, value) for name, value in pairs if name != "nonce"]
-    call = FacadeCall(api, request, holder, Query(pairs, route.fields | route.fixed.keys()), lists, gate)
+    call = FacadeCall(api, request, holder, Query(pairs, route.fields | route.fixed.keys()), lists, gate, spreads)
     require_fixed(call.query, route.fixed)
     if holder is not None and route.bucket is not None:
         request[PAID] = (api.rates, holder.account_id, route.bucket)

@@ -1,43 +1,37 @@
-"""Private calls of the façade: socket tokens, balances, orders and trades of one's own.
+"""Private calls of the façade that trade: place, amend, edit, cancel.
 
 Orders are written in the façade's words and read as the venue's own requests, so that every check is the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from gateway.auth import TOKEN_LIFE
 from gateway.facade.calls import FacadeCall, FacadeRoute, require_fixed
-from gateway.facade.public import loan_of, time_of
-from gateway.facade.rows import Row, balance_row, description, order_row, own_trade_row, userref_of
+from gateway.facade.public import loan_of
+from gateway.facade.rows import Row, description, order_words, userref_of
 from gateway.facade.words import error_texts
-from gateway.history import NEVER, Span, StoredOrder, StoredTrade
 from gateway.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.requests.orders import AmendParams, CancelAllParams, RestOrder, client_order_id
-from gateway.rest.api import Query
+from gateway.rest.api import Query, told_after_commit
 from gateway.rest.orders import submitted_together
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal
 from gateway.wire import (
     SECOND,
+    minor_text,
     order_id_text,
     parse_order_id,
-    parse_trade_id,
     printable,
     time_text,
-    trade_id_text,
 )
 from gateway.ws.dead_man import DEAD_MAN_S_MAX
-from market.commands import CancelAll, CancelOrder, CheckOrder, Command, CountAck, OrderAck, OrderPriced
+from market.commands import AmendOrder, CancelAll, CancelOrder, CheckOrder, Command, CountAck, OrderAck, OrderPriced
 from market.errors import InvalidArguments, InvariantViolation, MarketError, UnknownOrder
-from market.events import OrderState
 from market.ids import ClientOrderId, LoanId, Nanos, OrderId
-from market.orderbook.order import FINAL_STATUSES, OrderType
+from market.orderbook.order import OrderType
 from market.port import Answer
 
-PAGE: Final = 50
-OFFSET_MAX: Final = 10_000
 BATCH_MAX: Final = TOGETHER_MAX
 ORDER_FIELDS: Final = frozenset(
     {
@@ -46,31 +40,8 @@ ORDER_FIELDS: Final = frozenset(
     }
 )
 FIXED_ORDER_FIELDS: Final = {"starttm": ("0",), "leverage": ("none",), "reduce_only": ("false",)}
-NOT_CONSOLIDATED: Final = {"consolidate_taker": ("true", "false")}  # a trade is always one fill
 FLAGS: Final = frozenset({"post", "fciq"})  # fees are in currency anyway
 SAME_WORDS: Final = {"type": "side", "volume": "order_qty", "displayvol": "display_qty", "price": "limit_price"}
-
-
-# Credentials and balances
-
-
-async def get_token(call: FacadeCall) -> Row:
-    token, _ = call.api.keys.new_token(call.principal)
-    return {"token": token, "expires": TOKEN_LIFE // SECOND}
-
-
-async def get_balance(call: FacadeCall) -> Row:
-    return {name: row["balance"] for name, row in (await get_balances(call)).items()}
-
-
-async def get_balances(call: FacadeCall) -> Row:
-    """Cash by currency and claims by loan, with what open orders hold of them."""
-    account = call.account
-    cash = {currency: balance_row(balance) for currency, balance in sorted(account.cash.items())}
-    return cash | {loan_id: balance_row(claim) for loan_id, claim in sorted(account.claims.items())}
-
-
-# Orders
 
 
 async def add_order(call: FacadeCall) -> Row:
@@ -181,10 +152,55 @@ async def amend_order(call: FacadeCall) -> Row:
     if (symbol := call.query.text("pair")) is not None:
         loan_of(call, symbol)
     command = params.to_command(call.principal.account_id, order_id=order_id, client_order_id=cl_ord_id)
+    seq, ack = await _amended(call, command)
+    return {"amend_id": f"A-{seq}", "order_id": order_id_text(ack.order_id)}
+
+
+async def _amended(call: FacadeCall, command: AmendOrder) -> tuple[int, OrderAck]:
     answer = await call.submit(command)
     if not isinstance(answer.result, OrderAck):
         raise InvariantViolation(f"an amend was answered with {answer.result}")
-    return {"amend_id": f"A-{answer.seq}", "order_id": order_id_text(answer.result.order_id)}
+    return answer.seq, answer.result
+
+
+async def edit_order(call: FacadeCall) -> Row:
+    """Change volume and price of an open order, named by its id or by a `userref` that only one open order bears.
+
+    The order is changed in place, so `txid` is its old id, nothing is cancelled, and what is not said stays.
+    """
+    order_id = _edited(call)
+    loan = loan_of(call, call.query.text("pair") or "")
+    order = call.account.open_orders.get(order_id)
+    if order is not None and order.loan_id != loan.loan_id:
+        raise UnknownOrder(f"no such order of {loan.symbol}", field="pair")
+    said = {"order_qty": call.query.text("volume"), "limit_price": call.query.text("price")}
+    said["deadline"] = call.query.text("deadline")
+    params = AmendParams.parse({name: value for name, value in said.items() if value is not None})
+    _, ack = await _amended(call, params.to_command(call.principal.account_id, order_id=order_id))
+    stored = await told_after_commit(call.api.history.order(call.principal.account_id, ack.order_id))
+    txid, state = order_id_text(ack.order_id), stored.state
+    return {
+        "status": "ok",
+        "txid": txid,
+        "originaltxid": txid,
+        "volume": minor_text(state.quantity),
+        "price": minor_text(state.price),
+        "price2": "0",
+        "orders_cancelled": 0,
+        "descr": {"order": order_words(state)},
+    }
+
+
+def _edited(call: FacadeCall) -> OrderId:
+    txid = call.query.text("txid") or ""
+    if userref_of(txid) is None:
+        return _order_id(txid)
+    found = [order.order_id for order in call.account.open_orders.values() if order.tag == txid]
+    if len(found) > 1:
+        raise InvalidArguments("txid: several open orders have this userref", field="txid")
+    if not found:
+        raise UnknownOrder("no open order has this userref")
+    return found[0]
 
 
 async def cancel_order(call: FacadeCall) -> Row:
@@ -234,94 +250,6 @@ async def cancel_all_after(call: FacadeCall) -> Row:
     return {"currentTime": time_text(now), "triggerTime": ends}
 
 
-async def get_open_orders(call: FacadeCall) -> Row:
-    """Every open order of the account, newest first."""
-    orders = reversed(call.account.open_orders.values())
-    rows = {order_id_text(order.order_id): order for order in orders if _is_wanted(call, order)}
-    trades = await _trades_of(call, [order.order_id for order in rows.values()])
-    return {"open": {name: order_row(order, trades=trades.get(order.order_id)) for name, order in rows.items()}}
-
-
-async def get_closed_orders(call: FacadeCall) -> Row:
-    """A page of ended orders, newest first: those created between `start` and `end`, behind the first `ofs` of them."""
-    offset = call.query.integer("ofs", default=0, low=0, high=OFFSET_MAX)
-    found = await call.api.history.orders(
-        call.principal.account_id, statuses=FINAL_STATUSES, span=_span(call), below=NEVER, limit=offset + PAGE
-    )
-    return {"closed": await _order_rows(call, [each for each in found[offset:] if _is_wanted(call, each.state)])}
-
-
-async def get_orders(call: FacadeCall) -> Row:
-    """Those of the named orders that the account has; up to 50."""
-    names = call.words("txid")
-    if len(names) > PAGE:
-        raise InvalidArguments(f"txid: at most {PAGE}", field="txid")
-    numbers = [number for name in names if (number := parse_order_id(name)) is not None]
-    history, account_id = call.api.history, call.principal.account_id
-    found = await history.orders_by_id(account_id, numbers)
-    if not names and (cl_ord_id := call.query.text("cl_ord_id")) is not None:
-        found = [await history.order_of_client(account_id, client_order_id(cl_ord_id))]
-    return await _order_rows(call, [each for each in found if _is_wanted(call, each.state)])
-
-
-async def get_trades_history(call: FacadeCall) -> Row:
-    """A page of own trades, newest first: those between `start` and `end`, behind the first `ofs` of them."""
-    offset = call.query.integer("ofs", default=0, low=0, high=OFFSET_MAX)
-    found = await call.api.history.trades_of_account(
-        call.principal.account_id, span=_span(call), below=NEVER, limit=offset + PAGE
-    )
-    return {"trades": _own_trades(call, found[offset:])}
-
-
-async def get_own_trades(call: FacadeCall) -> Row:
-    """Those of the named trades that the account has; up to 50."""
-    names = call.words("txid")
-    if len(names) > PAGE:
-        raise InvalidArguments(f"txid: at most {PAGE}", field="txid")
-    numbers = [number for name in names if (number := parse_trade_id(name)) is not None]
-    return _own_trades(call, await call.api.history.trades_by_id(call.principal.account_id, numbers))
-
-
-def _own_trades(call: FacadeCall, found: Iterable[StoredTrade]) -> Row:
-    account_id = call.principal.account_id
-    return {trade_id_text(each.trade.trade_id): own_trade_row(each.trade, account_id, each.at) for each in found}
-
-
-async def _order_rows(call: FacadeCall, found: Sequence[StoredOrder]) -> Row:
-    trades = await _trades_of(call, [each.state.order_id for each in found])
-    return {
-        order_id_text(each.state.order_id): order_row(
-            each.state, updated_at=each.updated_at, trades=trades.get(each.state.order_id)
-        )
-        for each in found
-    }
-
-
-async def _trades_of(call: FacadeCall, order_ids: Sequence[OrderId]) -> dict[OrderId, list[str]]:
-    """Return the trades' ids of each order, if `trades` asks for them."""
-    if not call.flag("trades"):
-        return {}
-    rows: dict[OrderId, list[str]] = {order_id: [] for order_id in order_ids}
-    for each in await call.api.history.trades_of_orders(call.principal.account_id, order_ids):
-        for order_id in (each.trade.buy_order_id, each.trade.sell_order_id):
-            if order_id in rows:
-                rows[order_id].append(trade_id_text(each.trade.trade_id))
-    return rows
-
-
-def _is_wanted(call: FacadeCall, order: OrderState) -> bool:
-    userref, cl_ord_id = call.query.text("userref"), call.query.text("cl_ord_id")
-    return userref in (None, order.tag) and cl_ord_id in (None, order.client_order_id)
-
-
-def _span(call: FacadeCall) -> Span:
-    start, end, everything = time_of(call, "start"), time_of(call, "end"), Span()
-    return Span(
-        since=everything.since if start is None else start,
-        until=everything.until if end is None else end,
-    )
-
-
 def _named_order(call: FacadeCall) -> tuple[OrderId | None, ClientOrderId | None]:
     """Return the order's number or its client's id, whichever is given."""
     txid, cl_ord_id = call.query.text("txid"), call.query.text("cl_ord_id")
@@ -350,39 +278,7 @@ def _batch_cost(call: FacadeCall) -> int:
     return sum(len(value) for value in call.body.values() if isinstance(value, list)) or 1
 
 
-_LISTED = frozenset({"trades", "userref", "cl_ord_id"})
 ROUTES = (
-    FacadeRoute("GetWebSocketsToken", get_token, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("Balance", get_balance, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("BalanceEx", get_balances, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("OpenOrders", get_open_orders, _LISTED, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute(
-        "ClosedOrders",
-        get_closed_orders,
-        _LISTED | {"start", "end", "ofs"},
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"closetime": ("open", "both"), **NOT_CONSOLIDATED},
-    ),
-    FacadeRoute(
-        "QueryOrders", get_orders, _LISTED | {"txid"}, scope=Scope.READ, bucket=Bucket.QUERIES, fixed=NOT_CONSOLIDATED
-    ),
-    FacadeRoute(
-        "TradesHistory",
-        get_trades_history,
-        frozenset({"start", "end", "ofs"}),
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"type": ("all",), "trades": ("false",), "ledgers": ("false",), **NOT_CONSOLIDATED},
-    ),
-    FacadeRoute(
-        "QueryTrades",
-        get_own_trades,
-        frozenset({"txid"}),
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"trades": ("false",)},
-    ),
     FacadeRoute("AddOrder", add_order, ORDER_FIELDS, scope=Scope.TRADE, bucket=Bucket.ORDERS, fixed=FIXED_ORDER_FIELDS),
     FacadeRoute(
         "AddOrderBatch",
@@ -400,6 +296,14 @@ ROUTES = (
         scope=Scope.TRADE,
         bucket=Bucket.AMENDS,
         fixed={"post_only": ("false",)},
+    ),
+    FacadeRoute(
+        "EditOrder",
+        edit_order,
+        frozenset({"txid", "pair", "volume", "price", "deadline"}),
+        scope=Scope.TRADE,
+        bucket=Bucket.AMENDS,
+        fixed={"oflags": ("",), "validate": ("false",), "cancel_response": ("true", "false")},
     ),
     FacadeRoute(
         "CancelOrder", cancel_order, frozenset({"txid", "cl_ord_id"}), scope=Scope.TRADE, bucket=Bucket.CANCELS

@@ -15,6 +15,7 @@ from gateway.facade.rows import (
     depth_row,
     pair_row,
     public_trade_row,
+    spread_row,
     ticker_row,
 )
 from gateway.history import NEVER, Span
@@ -94,6 +95,14 @@ async def get_trades(call: FacadeCall) -> Row:
     return {loan.symbol: [public_trade_row(each.trade, each.at) for each in found], "last": str(last)}
 
 
+async def get_spreads(call: FacadeCall) -> Row:
+    """The latest best bids and offers, those of `since` (seconds) or later; kept from a loan's first call on."""
+    loan, since = _one(call), time_of(call, "since") or 0
+    kept = call.spreads.of(loan, call.now)
+    rows = [spread_row(spread) for spread in kept]
+    return {loan.symbol: [row for row in rows if row[0] * SECOND >= since], "last": rows[-1][0]}
+
+
 async def get_candles(call: FacadeCall) -> Row:
     """The latest intervals that had trades, oldest first; those that begin at `since` or later, if it is given."""
     loan, text = _one(call), call.query.text("interval") or "1"
@@ -160,5 +169,6 @@ ROUTES = (
     FacadeRoute("Ticker", get_ticker, frozenset({"pair"})),
     FacadeRoute("Depth", get_depth, frozenset({"pair", "count"})),
     FacadeRoute("OHLC", get_candles, frozenset({"pair", "interval", "since"})),
+    FacadeRoute("Spread", get_spreads, frozenset({"pair", "since"})),
     FacadeRoute("Trades", get_trades, frozenset({"pair", "since", "count"})),
 )

@@ -1,5 +1,5 @@
 """Every call of the façade, with who may make it. A test looks at each."""
 
-from gateway.facade import private, public
+from gateway.facade import private, public, reports
 
-ROUTES = (*public.ROUTES, *private.ROUTES)
+ROUTES = (*public.ROUTES, *reports.ROUTES, *private.ROUTES)

@@ -7,14 +7,17 @@ face, a volume is original face, a cost is money. Figures that do not exist are 
 from typing import Any
 
 from gateway.candles import Candle
+from gateway.facade.past import LedgerLine
+from gateway.facade.spreads import Spread
 from gateway.views import LoanView, Views
 from gateway.wire import SECOND, minor_or_none, minor_text, order_id_text, trade_id_text
 from market.commands import Mode
 from market.events import CashChanged, ClaimChanged, OrderState, Traded
-from market.ids import AccountId, Nanos, PriceBp
+from market.ids import AccountId, Nanos, PriceBp, TradeId
 from market.money import div_half_up
 from market.orderbook.depth import Depth
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
+from market.settlement.journal import EntryKind
 
 Row = dict[str, Any]
 DECIMALS = 2
@@ -40,8 +43,7 @@ def asset_row(name: str) -> Row:
 def pair_row(views: Views, loan: LoanView) -> Row:
     """Return a loan as a pair of claim and currency. fees: percent, the dearer side's, since ours are by side."""
     rules, terms = loan.state.rulebook, loan.state.terms
-    fee_ppm = max(rules.buyer_fee.rate_ppm, rules.seller_fee.rate_ppm)
-    fees = [[0, fee_ppm / 10_000]]
+    fees = [[0, fee_percent(loan)]]
     return {
         "altname": loan.symbol,
         "wsname": loan.symbol,
@@ -64,6 +66,18 @@ def pair_row(views: Views, loan: LoanView) -> Row:
         "tick_size": minor_text(rules.tick),
         "status": pair_status(views, loan),
     }
+
+
+def fee_percent(loan: LoanView) -> float:
+    """Return the dearer side's rate: fees are by side here, by maker and taker there."""
+    rules = loan.state.rulebook
+    return max(rules.buyer_fee.rate_ppm, rules.seller_fee.rate_ppm) / 10_000
+
+
+def volume_fee_row(percent: float) -> Row:
+    """Fees do not depend on what was traded before."""
+    fee = f"{percent:.4f}"
+    return {"fee": fee, "minfee": fee, "maxfee": fee, "nextfee": None, "nextvolume": None, "tiervolume": "0.00"}
 
 
 def pair_status(views: Views, loan: LoanView) -> str:
@@ -136,10 +150,10 @@ def description(side: str, quantity: int, symbol: str, order_type: OrderType, pr
     return words + f"limit {minor_text(price)}"
 
 
-def order_row(order: OrderState, *, updated_at: int | None = None, trades: list[str] | None = None) -> Row:
+def order_row(order: OrderState, *, updated_at: int | None = None) -> Row:
     """Return an order. An order by yield is shown as the limit order that it is in the book.
 
-    updated_at: when it ended, None while it is open.  trades: their ids, None if nobody asked.
+    updated_at: when it ended, None while it is open.
     """
     is_market = order.order_type is OrderType.MARKET
     row: Row = {
@@ -172,7 +186,7 @@ def order_row(order: OrderState, *, updated_at: int | None = None, trades: list[
     }
     if order.status in FINAL_STATUSES and updated_at is not None:
         row |= {"closetm": seconds(updated_at), "reason": order.cancel_reason}
-    return row if trades is None else row | {"trades": trades}
+    return row
 
 
 def userref_of(tag: str | None) -> int | None:
@@ -203,3 +217,23 @@ def own_trade_row(trade: Traded, account_id: AccountId, at: int) -> Row:
         "maker": is_maker,
         "trade_id": trade_id_text(trade.trade_id),
     }
+
+
+def ledger_row(line: LedgerLine, kind: str) -> Row:
+    """Return one line of an account's ledger. A claim is an asset like any other."""
+    return {
+        "aclass": "currency",
+        "amount": minor_text(line.amount),
+        "asset": line.asset,
+        "balance": minor_text(line.balance),
+        "fee": minor_text(line.fee),
+        "refid": trade_id_text(TradeId(int(line.reference))) if line.kind is EntryKind.TRADE else line.reference,
+        "time": seconds(line.at),
+        "type": kind,
+        "subtype": "",
+    }
+
+
+def spread_row(spread: Spread) -> list[Any]:
+    at, bid, ask = spread
+    return [at // SECOND, minor_or_none(bid), minor_or_none(ask)]

@@ -14,6 +14,7 @@ from market.errors import InsufficientFunds, InvalidArguments, MarketError, Unkn
 TRADING = {"AddOrder", "AddOrderBatch", "AmendOrder", "CancelAll", "CancelAllOrdersAfter"} | {
     "CancelOrder",
     "CancelOrderBatch",
+    "EditOrder",
 }
 
 
@@ -31,7 +32,7 @@ def test_every_call_says_who_may_make_it() -> None:
     scopes = {route.name: route.scope for route in ROUTES}
     assert {name for name, scope in scopes.items() if scope is Scope.TRADE} == TRADING
     assert {name for name, scope in scopes.items() if scope is None} == {
-        *("Time", "SystemStatus", "Assets", "AssetPairs", "Ticker", "Depth", "Trades", "OHLC"),
+        *("Time", "SystemStatus", "Assets", "AssetPairs", "Ticker", "Depth", "Trades", "OHLC", "Spread"),
     }
     assert {scope for scope in scopes.values() if scope is not None} == {Scope.TRADE, Scope.READ}
 
