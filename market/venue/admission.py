@@ -128,7 +128,9 @@ def check_parts(loan: Loan, quantity: Face, *, min_quantity: Face | None, displa
 
 
 def check_rulebook(loan: Loan, state: State, price: PriceBp) -> None:
-    """What the rulebook says of an order that comes in."""
+    """What the rulebook says of an order that comes in, and that a claim can't trade before it exists."""
+    if state.today < (issued := loan.terms.issue_date):
+        raise RuleViolation(f"the loan is issued on {issued}: no orders before", rule="issue_date")
     if in_blackout(loan, state.today):
         days = loan.rulebook.blackout_days
         text = f"no orders on a due date and {days} days before it"

@@ -12,14 +12,14 @@ import pytest
 
 from market.claims.loan import Coverage, Guarantee, GuaranteeKind, LoanStatus
 from market.claims.servicing import NewRow
-from market.commands import RollDay
-from market.errors import BelowMinimum, LoanClosed
+from market.commands import RegisterLoan, RollDay
+from market.errors import BelowMinimum, LoanClosed, RuleViolation
 from market.events import Posted, Traded
-from market.ids import AccountId, Minor
+from market.ids import AccountId, Face, Minor
 from market.orderbook.order import CancelReason
 from market.settlement.journal import CUSTODY
 from market.venue.venue import Applied
-from tests.builders import LOAN, Market, buy, sell
+from tests.builders import LOAN, Market, buy, sell, terms
 from tests.unit.venue.test_servicing import DUE, LEVEL, ServicedMarket, cancel_reasons
 
 ISSUED = date(2024, 1, 15)
@@ -347,3 +347,18 @@ def test_a_loan_of_the_31st_is_due_on_each_month_s_last_day(year: int, february:
     market.do(sell("ORIG", 10_000, 1_000_00))
     trade = trade_of(market.do(buy("C", 10_000, 1_000_00)))
     assert (trade.principal, trade.accrued) == (921_15, 4_46)  # 92.12 x 15 / 31 is 44.57
+
+
+def test_a_claim_does_not_trade_before_its_loan_is_issued() -> None:
+    market = Market(loans=())
+    later = terms(issue_date=date(2024, 1, 17), first_due_date=date(2024, 2, 17))
+    market.do(RegisterLoan(terms=later, issued_face=Face(10_000_00)))
+    market.investor("C", cash=2_000_00)
+    market.do(RollDay(to=date(2024, 1, 16)))
+    for order in (sell("ORIG", 9_800, 100_00), buy("C", 9_800, 100_00)):
+        with pytest.raises(RuleViolation) as refusal:
+            market.do(order)
+        assert refusal.value.details["rule"] == "issue_date"
+    market.do(RollDay(to=date(2024, 1, 17)))
+    market.do(sell("ORIG", 9_800, 100_00))
+    assert trade_of(market.do(buy("C", 9_800, 100_00))).accrued == 0
