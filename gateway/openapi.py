@@ -95,8 +95,13 @@ def _words(words: Iterable[str], **more: object) -> Json:
     return {"type": "array", "items": {"type": "string", "enum": sorted(words)}, **more}
 
 
+LIMIT: Json = {**WHOLE, "minimum": 1, "maximum": PAGE_MAX}
+WHOLE_AT_ONCE = (  # collections that usually fit one page
+    *("/v1/loans/{loan_id}/schedule", "/v1/fees", "/v1/rulebooks", "/v1/currencies"),
+    *("/v1/performance", "/v1/api-keys"),
+)
 QUERY: dict[str, tuple[str, Json]] = {
-    "limit": ("items on a page", {**WHOLE, "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT}),
+    "limit": ("items on a page", {**LIMIT, "default": PAGE_DEFAULT}),
     "cursor": ("`next_cursor` of the page before", {"type": "string"}),
     "after_seq": ("only what later commands made", WHOLE),
     "since": ("not before", TIME),
@@ -148,8 +153,9 @@ BY_ROUTE: dict[tuple[str, str], tuple[str, Json]] = {
     },
     ("/v1/orders", "status"): (
         "open ones if not given",
-        {"type": "string", "enum": ["open", "closed", "all", *OrderStatus], "default": "open"},
+        {"type": "string", "enum": ["open", "closed", "all", "rejected", *OrderStatus], "default": "open"},
     ),
+    **{(path, "limit"): ("items on a page", {**LIMIT, "default": PAGE_MAX}) for path in WHOLE_AT_ONCE},
 }
 REQUIRED = frozenset({("/v1/loans/{loan_id}/quote", "side"), ("/v1/loans/{loan_id}/quote", "qty")})
 

@@ -17,8 +17,8 @@ from gateway.errors import AuthPermissionDenied, RouteNotFound
 from gateway.history import NEVER
 from gateway.requests.access import NewApiKey
 from gateway.requests.fields import Empty
-from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply
-from gateway.rest.orders import PAGE, SPAN
+from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, page_of, reply
+from gateway.rest.orders import SPAN
 from gateway.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim
 from gateway.schemas import (
     balances_object,
@@ -79,7 +79,7 @@ async def performance(call: Call) -> web.Response:
     on, up_to = views.business_date, views.engine_seq
     holdings = [holding(views.loans[loan_id], claim) for loan_id, claim in call.account.claims.items()]
     flows = await currency_flows(call.api.pool, call.principal.account_id, up_to=up_to)
-    return page(await asyncio.to_thread(performance_rows, holdings, flows, on), None)
+    return page_of(call, await asyncio.to_thread(performance_rows, holdings, flows, on), currency=str)
 
 
 class Grouping(StrEnum):
@@ -158,7 +158,7 @@ async def new_key(call: Call) -> web.Response:
 
 async def list_keys(call: Call) -> web.Response:
     keys = sorted(call.api.keys.of_account(call.principal.account_id), key=lambda key: (key.created_at, key.key))
-    return page([key.shown() for key in keys], None)
+    return page_of(call, (key.shown() for key in keys), created_at=str, key=str)
 
 
 async def revoke_key(call: Call) -> web.Response:
@@ -204,6 +204,7 @@ ROUTES = (
         "/v1/performance",
         Access.READ,
         performance,
+        PAGE,
         doc=Doc(
             summary="What all claims earned, by currency: results, interest, fees, money-weighted return",
             answers={200: Page[Performance]},
@@ -257,6 +258,7 @@ ROUTES = (
         "/v1/api-keys",
         Access.READ,
         list_keys,
+        PAGE,
         doc=Doc(summary="Own keys, without their secrets", answers={200: Page[Key]}),
     ),
     Route(

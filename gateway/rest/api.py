@@ -10,7 +10,7 @@ import gzip
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1 << 20  # the application's client_max_size
 PAGE_DEFAULT, PAGE_MAX = 100, 500
+PAGE = frozenset({"limit", "cursor"})
 LARGEST_KEY = 2**62
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 DATABASE_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
@@ -79,6 +80,7 @@ BUCKETS = {
 PAID = web.RequestKey("paid", tuple[Rates, AccountId, Bucket])  # whose bucket a request drew on
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
+Row = dict[str, Any]
 R = TypeVar("R", bound=Request)
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -146,8 +148,8 @@ class Query:
             raise InvalidArguments(f"{name}: must be a whole number from {low} to {high}", field=name)
         return int(text)
 
-    def limit(self) -> int:
-        return self.integer("limit", default=PAGE_DEFAULT, low=1, high=PAGE_MAX)
+    def limit(self, *, default: int = PAGE_DEFAULT) -> int:
+        return self.integer("limit", default=default, low=1, high=PAGE_MAX)
 
     def units(self, name: str, *, places: int = 2) -> int | None:
         """Return a decimal in units of 10^-places. A finer one is refused, never rounded."""
@@ -319,6 +321,17 @@ def packed_reply(request: web.Request, packed: bytes) -> web.Response:
 
 def page(items: list[Any], next_cursor: str | None) -> web.Response:
     return reply({"items": items, "next_cursor": next_cursor})
+
+
+def page_of(call: Call, rows: Iterable[Row], **key: type) -> web.Response:
+    """Answer with a page of rows that are all at hand, as many as fit one unless `limit` says otherwise.
+
+    key: the fields that order them, the first one first, and their types.
+    """
+    limit, after = call.query.limit(default=PAGE_MAX), call.query.cursor(*key.values())
+    behind = [row for row in rows if after is None or [row[name] for name in key] > after]
+    more = cursor_of(*(behind[limit - 1][name] for name in key)) if len(behind) > limit else None
+    return page(behind[:limit], more)
 
 
 def add_routes(app: web.Application, api: Api, routes: Collection[Route]) -> None:

@@ -16,8 +16,8 @@ from gateway.candles import Interval, candle_row
 from gateway.history import NEVER
 from gateway.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.quote import Asked, quote
-from gateway.rest.api import Access, Call, Doc, Route, cursor_of, packed_reply, page, reply
-from gateway.rest.orders import PAGE, SPAN
+from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, packed_reply, page, page_of, reply
+from gateway.rest.orders import SPAN
 from gateway.schemas import board_item, book_object, payment_row, schedule_rows
 from gateway.views import LoanView
 from gateway.ws.rows import trade_row
@@ -87,7 +87,7 @@ async def get(call: Call) -> web.Response:
 
 
 async def schedule(call: Call) -> web.Response:
-    return page(schedule_rows(_loan(call), call.api.views.business_date), None)
+    return page_of(call, schedule_rows(_loan(call), call.api.views.business_date), n=int)
 
 
 async def payments(call: Call) -> web.Response:
@@ -210,6 +210,7 @@ ROUTES = (
         "/v1/loans/{loan_id}/schedule",
         Access.PUBLIC,
         schedule,
+        PAGE,
         doc=Doc(summary="Every instalment, past and future", answers={200: Page[ScheduleRow]}),
     ),
     Route(

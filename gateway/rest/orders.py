@@ -14,7 +14,7 @@ from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBa
 from gateway.history import NEVER, StoredOrder
 from gateway.requests.fields import Empty
 from gateway.requests.orders import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
-from gateway.rest.api import Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
+from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
@@ -193,6 +193,8 @@ def _statuses(text: str | None) -> frozenset[OrderStatus] | None:
         return frozenset(OrderStatus)
     if text == "closed":
         return FINAL_STATUSES
+    if text == "rejected":
+        return frozenset()  # a refused order leaves no trace
     try:
         return frozenset({OrderStatus(text)})
     except ValueError as e:
@@ -294,7 +296,6 @@ def _etag(version: int) -> str:
     return f'"{version}"'
 
 
-PAGE = frozenset({"limit", "cursor"})
 SPAN = frozenset({"after_seq", "since", "until", "loan_id"})
 
 ORDER_EXAMPLE = {

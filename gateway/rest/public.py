@@ -11,7 +11,7 @@ from gateway.errors import RouteNotFound
 from gateway.monitor import health, readiness
 from gateway.replays import WINDOW
 from gateway.requests.fields import QUANTITY_MAX
-from gateway.rest.api import BODY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, reply
+from gateway.rest.api import BODY_BYTES_MAX, PAGE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, page_of, reply
 from gateway.schemas import fee_object, rulebook_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
@@ -46,12 +46,12 @@ async def get_fees(call: Call) -> web.Response:
         {"rulebook": name, "buyer": fee_object(rules.buyer_fee), "seller": fee_object(rules.seller_fee)}
         for name, rules in sorted(call.api.views.rulebooks.items())
     ]
-    return reply({"items": items, "next_cursor": None})
+    return page_of(call, items, rulebook=str)
 
 
 async def list_rulebooks(call: Call) -> web.Response:
     rulebooks = sorted(call.api.views.rulebooks.items())
-    return reply({"items": [rulebook_object(rules) for _, rules in rulebooks], "next_cursor": None})
+    return page_of(call, (rulebook_object(rules) for _, rules in rulebooks), name=str)
 
 
 async def get_rulebook(call: Call) -> web.Response:
@@ -67,7 +67,7 @@ async def get_currencies(call: Call) -> web.Response:
     of_loans = {loan.state.terms.currency for loan in views.loans.values()}
     of_cash = {currency for account in views.accounts.values() for currency in account.cash}
     items = [{"currency": currency, "decimals": 2} for currency in sorted(of_loans | of_cash)]
-    return reply({"items": items, "next_cursor": None})
+    return page_of(call, items, currency=str)
 
 
 async def get_audit(call: Call) -> web.Response:
@@ -114,6 +114,7 @@ ROUTES = (
         "/v1/fees",
         Access.PUBLIC,
         get_fees,
+        PAGE,
         doc=Doc(summary="The fees of every rulebook", answers={200: Page[RulebookFees]}),
     ),
     Route(
@@ -121,6 +122,7 @@ ROUTES = (
         "/v1/rulebooks",
         Access.PUBLIC,
         list_rulebooks,
+        PAGE,
         doc=Doc(summary="All rulebooks", answers={200: Page[RulebookOut]}),
     ),
     Route(
@@ -135,6 +137,7 @@ ROUTES = (
         "/v1/currencies",
         Access.PUBLIC,
         get_currencies,
+        PAGE,
         doc=Doc(summary="Currencies in which there are loans or cash", answers={200: Page[CurrencyInfo]}),
     ),
     Route(

@@ -82,6 +82,29 @@ async def test_accrued_interest_grows_with_the_business_date(market: Market) -> 
     assert (await market.anyone.get("/v1/time")).body["business_date"] == "2024-01-30"
 
 
+PAGED = ("/v1/loans/L1/schedule", "/v1/fees", "/v1/rulebooks", "/v1/currencies", "/v1/performance", "/v1/api-keys")
+
+
+@pytest.mark.parametrize("path", PAGED)
+async def test_what_fits_one_page_can_be_read_in_smaller_ones(market: Market, path: str) -> None:
+    """PROTOCOL section 5: collections take `limit` and `cursor`."""
+    for n in range(2):
+        await market.seller.post("/v1/api-keys", {"scopes": ["read"], "label": f"key {n}"})
+    whole = (await market.seller.get(path)).body
+    assert whole["items"]
+    assert whole["next_cursor"] is None
+    items, cursor = [], ""
+    while True:
+        told = await market.seller.get(f"{path}?limit=1{cursor}")
+        items += told.body["items"]
+        if told.body["next_cursor"] is None:
+            break
+        cursor = f"&cursor={told.body['next_cursor']}"
+    assert items == whole["items"]
+    for bad in ("limit=0", "limit=501", "cursor=x"):
+        assert (await market.seller.get(f"{path}?{bad}")).code == "invalid_arguments"
+
+
 async def test_a_schedule_ties_out(market: Market) -> None:
     rows = (await market.anyone.get("/v1/loans/L1/schedule")).body["items"]
     assert [row["n"] for row in rows] == list(range(1, 13))

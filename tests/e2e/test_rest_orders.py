@@ -126,6 +126,7 @@ async def test_a_closed_order_says_how_it_ended(market: Market) -> None:
     assert (await market.buyer.get("/v1/orders")).body["items"] == []
     for status in ("closed", "all", "canceled"):
         assert len((await market.buyer.get(f"/v1/orders?status={status}")).body["items"]) == 1
+    assert (await market.buyer.get("/v1/orders?status=rejected")).body["items"] == []  # a refused one leaves no trace
     assert (await market.buyer.get("/v1/orders?status=done")).field == "status"
 
 
