@@ -39,7 +39,11 @@ class Spreads:
         return kept
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        self._look(self._views.loans.values())
+        self._look_at_all()
+
+    def on_epoch(self, epoch: int, seq: Seq) -> None:  # noqa: ARG002
+        """Quotes have left the books."""
+        self._look_at_all()
 
     def on_entry(self, entry: Committed) -> None:
         self._at = entry.at
@@ -47,6 +51,10 @@ class Spreads:
     def on_batch_end(self) -> None:
         if self._kept:
             self._look(loan for loan, _ in self._views.book_deltas)
+
+    def _look_at_all(self) -> None:
+        loans = self._views.loans
+        self._look([loans[loan_id] for loan_id in self._kept if loan_id in loans])
 
     def _look(self, loans: Iterable[LoanView]) -> None:
         for loan in loans:
