@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,17 +17,12 @@ from ruamel.yaml import YAML
 from gateway.client import ApiError, Client
 from market.settlement.embedded import EmbeddedPostgres
 from tests.e2e.topology import client, order, placed, prepare, topology
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 from tests.replica import running_replica
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "operations"
 PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def expressions() -> Iterator[tuple[str, str]]:
