@@ -13,29 +13,17 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
+from _service import market_maker
 from settlement_commit import machine
 
-from gateway.client import Client, Socket
+from gateway.client import Socket
 from gateway.config import Settings
-from gateway.serve import Running, running_service
+from gateway.serve import running_service
 
-Json = dict[str, Any]
 FRAMES_AT_ONCE = 2
 PEER_ROUNDS = 4
 NO_LIMIT = 10**6
-LOAN: Json = {
-    "originator": "MM",
-    "currency": "USD",
-    "original_principal": "10000.00",
-    "issued_face": "10000.00",
-    "annual_rate": "0.12",
-    "repayment_method": "annuity",
-    "term_months": 36,
-    "issue_date": "2024-01-15",
-    "first_due_date": "2024-02-15",
-}
 
 
 async def main() -> None:
@@ -58,7 +46,10 @@ async def main() -> None:
             rate_amends_per_s=NO_LIMIT,
             log_level="WARNING",
         )
-        async with running_service(settings) as running, await market_maker(running, loans) as maker:
+        async with (
+            running_service(settings) as running,
+            await market_maker(running.url, running.admin_key, loans) as maker,
+        ):
             socket = await maker.socket()
             async with socket:
                 await socket.login()
@@ -67,18 +58,6 @@ async def main() -> None:
                 together = await quotes_per_s(socket, symbols, rounds)
     print(f"amend_order, one per side: {alone:10,.0f} quotes/s")
     print(f"mass_quote, {loans:4} a frame: {together:10,.0f} quotes/s, {together / alone:.1f} times as fast")
-
-
-async def market_maker(running: Running, loans: int) -> Client:
-    """Return a client of an account with cash and all of so many loans."""
-    async with Client(running.url, running.admin_key) as admin:
-        await admin.post("/v1/admin/accounts", {"account_id": "MM", "kind": "originator"})
-        cash = {"account_id": "MM", "currency": "USD", "amount": "100000000.00", "custody_ref": "first"}
-        await admin.post("/v1/admin/deposits", cash)
-        for i in range(loans):
-            await admin.post("/v1/admin/loans", LOAN | {"loan_id": f"B-{i}"})
-        made = await admin.post("/v1/admin/accounts/MM/api-keys", {"scopes": ["read", "trade"]})
-    return Client(running.url, type(running.admin_key)(made["key"], made["secret"]))
 
 
 def prices(tick: int) -> tuple[str, str]:
