@@ -4,7 +4,7 @@ usage: python -m tests.soak [--operations 1000000] [--events 1000000] [--command
                             [--kills 100] [--awaits 60] [--cuts 200] [--reconnects 1000]
 
 The book against its plain reference, all money against exact fractions, the whole venue under random commands, and an
-engine that is killed and cut off, and a client that is killed and comes back.
+engine that is killed and cut off, a connection that vanishes amid its frames, and our client on a line that breaks.
 The first difference ends it with a message that names seed and step. A count of 0 leaves a run out. The test suite runs
 a short version of each.
 """
@@ -12,7 +12,7 @@ a short version of each.
 import argparse
 import asyncio
 
-from tests.e2e import reconnects
+from tests.e2e import client_kills, reconnects
 from tests.integration.faults import campaign
 from tests.property import book_vs_reference, exact_world
 from tests.property.test_venue_random_world import COMMANDS, run_world
@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="kills at random moments under load")
     parser.add_argument("--awaits", type=int, default=60, help="kills at the first N suspensions of the commit path")
     parser.add_argument("--cuts", type=int, default=200, help="links cut after the n-th message")
-    parser.add_argument("--reconnects", type=int, default=1_000, help="kills of a client amid its messages")
+    parser.add_argument(
+        "--reconnects", type=int, default=1_000, help="ends of a connection amid its frames; then of our client's"
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.operations:
@@ -43,6 +45,7 @@ def main() -> None:
     asyncio.run(campaign.run_campaigns(**counts))
     if arguments.reconnects:
         reconnects.run_campaign(lives=arguments.reconnects, seed=arguments.seed)
+        client_kills.run_campaign(cuts=arguments.reconnects, seed=arguments.seed)
 
 
 if __name__ == "__main__":

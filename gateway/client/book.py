@@ -104,10 +104,11 @@ class Book:
             raise BookError(f"step {row['prev_seq']} of epoch {row['epoch']} came after {self.seq} of {self.epoch}")
         for side, levels in ((self._bids, row["bids"]), (self._asks, row["asks"])):
             for level in levels:
-                if (qty := _minor(level["qty"])) == 0:
-                    side.pop(_minor(level["price"]), None)
-                else:
-                    side[_minor(level["price"])] = qty
+                price, qty = _minor(level["price"]), _minor(level["qty"])
+                if qty:
+                    side[price] = qty
+                elif side.pop(price, None) is None:
+                    raise BookError(f"{level['price']} is removed from a book of {self.symbol} that does not have it")
         self._cut()
         self.seq, self.epoch = row["seq"], row["epoch"]
         self.conflated += row.get("conflated", 0)

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gateway.client import ApiKey
+from gateway.client import ApiKey, Book
 from market.errors import MarketError
 from tests.builders import deposit
-from tests.e2e.sockets import BookReader, Json, connected, order
+from tests.e2e.sockets import Json, connected, follow, order
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.traders import Traders
 from tests.postgres import running_server
@@ -28,7 +28,7 @@ class Client:
 
     def __init__(self, stack: Stack, key: ApiKey, seed: int) -> None:
         self.stack, self.key, self.rng = stack, key, random.Random(seed)
-        self.books = {symbol: BookReader(depth) for symbol, depth in BOOKS.items()}
+        self.books = {symbol: Book(symbol, depth) for symbol, depth in BOOKS.items()}
         self.sequence = 0
         self.orders: dict[str, Json] = {}
         self.fills: dict[str, Json] = {}
@@ -81,7 +81,7 @@ class Client:
         for message in messages:
             match message.get("channel"):
                 case "book":
-                    self.books[message["data"][0]["symbol"]].take(message)
+                    follow(self.books[message["data"][0]["symbol"]], message)
                 case "executions":
                     self._take_executions(message, set(mine.values()) - acked)
                 case "trade":
@@ -110,8 +110,7 @@ class Client:
         for symbol, book in self.books.items():
             truth = self.stack.views.loan_of_symbol(symbol).book.view(book.depth).snapshot()
             assert (book.seq, book.epoch) == (truth.seq, self.stack.engine.epoch)
-            for name, rows in (("bids", truth.bids), ("asks", truth.asks)):
-                assert book.rows(name) == [(f"{price / 100:.2f}", f"{qty / 100:.2f}") for price, qty in rows]
+            assert (book.bids, book.asks) == (list(truth.bids), list(truth.asks))
         pool = self.stack.pool
         orders = await pool.fetch(
             "SELECT order_id, status, filled, version FROM market.orders WHERE account_id = $1", ACCOUNT

@@ -1,21 +1,18 @@
 """A socket client that hides nothing: every frame in the order in which it came."""
 
 import asyncio
-import hashlib
-import hmac
 import itertools
 import json
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
-from zlib import crc32
 
 import aiohttp
 
-from gateway.client import ApiKey
+from gateway.client import ApiKey, Book
 from tests.contract import check_push
 
 Json = dict[str, Any]
@@ -95,9 +92,7 @@ class Socket:
 
 def login_params(greeting: Json, key: ApiKey) -> Json:
     [row] = greeting["data"]
-    signed = "\n".join(("ws-login", row["connection_id"], row["challenge"], key.key))
-    sig = hmac.new(key.secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
-    return {"api_key": key.key, "challenge": row["challenge"], "sig": sig}
+    return key.login_params(row)
 
 
 @asynccontextmanager
@@ -191,53 +186,10 @@ class RawSocket:
             return await self.reader.readexactly(size)
 
 
-class BookReader:
-    """A book built from the feed alone, as PROTOCOL tells a client to; every step is checked."""
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self.seq = self.epoch = 0
-        self.sides: dict[str, dict[str, str]] = {"bids": {}, "asks": {}}
-        self.conflated = 0
-
-    def take(self, message: Json) -> None:
-        [row] = message["data"]
-        if message["type"] == "snapshot":
-            self.sides = {"bids": {}, "asks": {}}
-            self.epoch = row["epoch"]
-        else:
-            assert (row["prev_seq"], row["epoch"]) == (self.seq, self.epoch)
-        for name, side in self.sides.items():
-            for level in row[name]:
-                if level["qty"] == "0.00":
-                    side.pop(level["price"])
-                else:
-                    side[level["price"]] = level["qty"]
-        self.seq = row["seq"]
-        self.conflated += row.get("conflated", 0)
-        self.sides = {name: dict(self.rows(name)) for name in self.sides}
-        assert row["checksum"] == crc32("".join(map("".join, self._digits())).encode())
-        assert row["digest"] == crc32(self._digest().encode())
-
-    def rows(self, name: str) -> list[tuple[str, str]]:
-        """(price, qty), best first, cut to the depth."""
-        ordered = sorted(self.sides[name].items(), key=lambda level: cents(level[0]), reverse=name == "bids")
-        return ordered[: self.depth]
-
-    def _digits(self) -> Iterable[tuple[str, str]]:
-        for name in ("asks", "bids"):
-            for price, quantity in self.rows(name)[:10]:
-                yield str(cents(price)), str(cents(quantity))
-
-    def _digest(self) -> str:
-        return "#".join(
-            "|".join(f"{cents(price)}:{cents(quantity)}" for price, quantity in self.rows(name)[:10])
-            for name in ("asks", "bids")
-        )
-
-
-def cents(text: str) -> int:
-    return int(text.replace(".", ""))
+def follow(book: Book, message: Json) -> None:
+    """Take a message of `book` into a book. Raises BookError if it does not follow, or a sum differs."""
+    [row] = message["data"]
+    book.take(message["type"], row)
 
 
 def order(symbol: str, side: str, price: str, quantity: str, **more: Any) -> Json:

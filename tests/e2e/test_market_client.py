@@ -202,8 +202,7 @@ async def test_it_keeps_up_with_a_busy_market_while_it_is_cut_off_again_and_agai
     for book in books:
         truth = stack.views.loan_of_symbol(book.symbol).book.view(book.depth).snapshot()
         assert (book.seq, book.resyncs) == (truth.seq, 0)
-        assert [tuple(level) for level in book.bids] == [tuple(level) for level in truth.bids]
-        assert [tuple(level) for level in book.asks] == [tuple(level) for level in truth.asks]
+        assert (book.bids, book.asks) == (list(truth.bids), list(truth.asks))
 
 
 @pytest.mark.parametrize("code", [1001, 1012, 4008])

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gateway.client import ApiKey
+from gateway.client import ApiKey, Book
 from market.commands import CancelAll, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError
 from market.ids import AccountId, LoanId
 from tests.builders import buy, deposit, sell
 from tests.e2e.rest import Market
-from tests.e2e.sockets import BookReader, Json, Socket, connected, order
+from tests.e2e.sockets import Json, Socket, connected, follow, order
 from tests.e2e.stack import Stack
 from tests.e2e.traders import Traders
 
@@ -26,13 +26,13 @@ async def synced(socket: Socket) -> None:
     await socket.call("ping")
 
 
-def take_books(socket: Socket, readers: dict[tuple[str, int], BookReader], start: int = 0) -> None:
+def take_books(socket: Socket, readers: dict[tuple[str, int], Book], start: int = 0) -> None:
     """Feed every book message to the reader of its symbol; a depth shows in its acknowledgement, so one per socket."""
     for message in socket.seen[start:]:
         if message.get("channel") == "book":
             symbol = message["data"][0]["symbol"]
             [reader] = [reader for (name, _), reader in readers.items() if name == symbol]
-            reader.take(message)
+            follow(reader, message)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -47,19 +47,18 @@ async def test_books_are_gapless_and_equal_the_truth(stack: Stack, seed: int) ->
             await socket.call("subscribe", channel="book", symbol=[L1, "L2/USD"], depth=depth)
             await trading
             await synced(socket)
-            readers = {(symbol, depth): BookReader(depth) for symbol in (L1, "L2/USD")}
+            readers = {(symbol, depth): Book(symbol, depth) for symbol in (L1, "L2/USD")}
             take_books(socket, readers)
             for (symbol, _), reader in readers.items():
                 snapshot = stack.views.loan_of_symbol(symbol).book.view(depth).snapshot()
                 assert reader.seq == snapshot.seq
-                for name, rows in (("bids", snapshot.bids), ("asks", snapshot.asks)):
-                    assert reader.rows(name) == [(f"{p / 100:.2f}", f"{q / 100:.2f}") for p, q in rows]
+                assert (reader.bids, reader.asks) == (list(snapshot.bids), list(snapshot.asks))
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_reader_that_comes_back_resumes_where_it_left_off(stack: Stack, seed: int) -> None:
     """By the steps that it missed, each once, whatever is traded while they are replayed."""
-    rng, traders, reader = random.Random(seed), Traders(stack, seed), BookReader(25)
+    rng, traders, reader = random.Random(seed), Traders(stack, seed), Book(L1, 25)
     await traders.open()
     resumed = 0
     for _ in range(8):
@@ -76,7 +75,7 @@ async def test_a_reader_that_comes_back_resumes_where_it_left_off(stack: Stack, 
             messages = [m for m in socket.seen if m.get("channel") == "book" and m["data"][0]["symbol"] == L1]
             assert [m["type"] for m in messages].count("snapshot") == (not known)
             for message in messages:
-                reader.take(message)
+                follow(reader, message)
         await trading
     async with connected(stack.ws_url) as socket:
         known = {"from_seq": reader.seq, "epoch": reader.epoch}
@@ -84,9 +83,9 @@ async def test_a_reader_that_comes_back_resumes_where_it_left_off(stack: Stack, 
         await synced(socket)
         for message in socket.seen:
             if message.get("channel") == "book":
-                reader.take(message)
+                follow(reader, message)
     snapshot = stack.views.loan_of_symbol(L1).book.view(25).snapshot()
-    assert reader.rows("bids") == [(f"{p / 100:.2f}", f"{q / 100:.2f}") for p, q in snapshot.bids]
+    assert reader.bids == list(snapshot.bids)
     assert (reader.seq, resumed) == (snapshot.seq, 7)
 
 
@@ -495,8 +494,8 @@ async def test_a_rebuild_is_a_new_epoch_with_fresh_snapshots(stack: Stack) -> No
         await synced(socket)
         fresh = [m for m in socket.seen[before:] if m.get("channel") in ("book", "bbo", "ticker")]
         assert sorted(m["channel"] for m in fresh if m["type"] == "snapshot") == ["bbo", "book", "ticker"]
-        reader = BookReader(10)
-        reader.take(next(m for m in fresh if m["channel"] == "book"))
+        reader = Book(L1)
+        follow(reader, next(m for m in fresh if m["channel"] == "book"))
         assert reader.epoch == stack.engine.epoch
         await _reopened(stack, key)
         update = await socket.push("executions", "update")

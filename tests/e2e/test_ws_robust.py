@@ -10,13 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.client import Book
 from gateway.ws.outbox import OutboxLimits
 from gateway.ws.session import SocketLimits
 from market.commands import OrderAck
 from market.errors import MarketError
 from market.ids import OrderId
 from tests.builders import buy, cancel, sell
-from tests.e2e.sockets import BookReader, Json, RawSocket, connected, login_params
+from tests.e2e.sockets import Json, RawSocket, connected, follow, login_params
 from tests.e2e.stack import Stack, running_stack
 
 L1 = "L1/USD"
@@ -57,15 +58,15 @@ async def test_a_slow_reader_gets_merged_books_without_a_gap(database: str) -> N
         sessions = list(stack.hub.sessions)
         assert all(session.outbox.backlog < 64 << 10 for session in sessions)
         assert any(session.outbox.congested for session in sessions)
-        book = BookReader(25)
+        book = Book(L1, 25)
         truth = stack.views.loan_of_symbol(L1).book.view(25)
         while book.seq < truth.snapshot().seq:
-            book.take(await slow.until(lambda m: m.get("channel") == "book"))
+            follow(book, await slow.until(lambda m: m.get("channel") == "book"))
         assert book.conflated > 0
-        assert book.rows("asks") == [(f"{p / 100:.2f}", f"{q / 100:.2f}") for p, q in truth.snapshot().asks]
+        assert book.asks == list(truth.snapshot().asks)
         await stack.do(sell("ORIG", 9_899, 1_00))
-        book.take(await slow.until(lambda m: m.get("channel") == "book"))
-        assert book.rows("asks")[0] == ("98.99", "1.00")
+        follow(book, await slow.until(lambda m: m.get("channel") == "book"))
+        assert book.best_ask == (9_899, 1_00)
         last = await slow_ticker.until(lambda m: m.get("channel") == "ticker" and m["data"][0]["ask"] == "98.99")
         assert last["data"][0]["ask_qty"] == "1.00"
 

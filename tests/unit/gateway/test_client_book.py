@@ -55,6 +55,8 @@ def test_an_update_removes_changes_and_cuts_to_the_depth() -> None:
 def test_a_message_that_does_not_follow_is_refused(changed: dict[str, int], why: str) -> None:
     book = Book("L1/USD")
     book.take("snapshot", row([], [], **sums_of([], [])))
+    with pytest.raises(BookError, match="does not have it"):
+        book.take("update", row([], [("99.00", "0.00")], prev_seq=1, **sums_of([], [])))
     fitting = row([("98.00", "1.00")], [], prev_seq=1, seq=2, **sums_of([(9_800, 100)], []))
     with pytest.raises(BookError, match=why):
         book.take("update", fitting | changed)
