@@ -8,7 +8,7 @@ import re
 from datetime import UTC, date, datetime, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,25 @@ class EnvSettings(BaseSettings):
         frozen=True,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        """Take what is secret from the file that `NAME_file` names: arguments and environments are read by others."""
+        if not isinstance(given, dict):
+            return given
+        for name, field in cls.model_fields.items():
+            file = given.get(f"{name}_file")
+            if field.repr or not file:
+                continue
+            flag = "--" + name.replace("_", "-")
+            if given.get(name):
+                raise ValueError(f"{flag} and {flag}-file exclude each other")
+            try:
+                given = {**given, name: Path(file).read_text().strip()}
+            except (OSError, UnicodeDecodeError) as e:
+                raise ValueError(f"{flag}-file: {file} can't be read: {e}") from e
+        return given
+
 
 class DatabaseSettings(EnvSettings):
     """Where the market's data is."""
@@ -49,6 +68,7 @@ class DatabaseSettings(EnvSettings):
         repr=False,
         description="PostgreSQL 15 or newer to use instead: postgresql://user:password@host/name",
     )
+    database_url_file: Path | None = Field(default=None, description="file with the URL")
     database_password_file: Path | None = Field(default=None, description="file with the password, kept out of the URL")
 
     @model_validator(mode="after")
@@ -151,6 +171,7 @@ class Settings(DatabaseSettings):
         repr=False,
         description="Redis that joins engine and gateways, and remembers used signatures: redis://host:6379/0",
     )
+    redis_url_file: Path | None = Field(default=None, description="file with the URL, which may have a password")
     bus_prefix: str = Field("debt-market", description="names of one market in a Redis that several share begin so")
     leader_quiet_s: float = Field(
         1.5, gt=0, description="an engine that is silent for so long is away: a standby takes over, seconds"

@@ -26,7 +26,9 @@ class ClientSettings(EnvSettings):
 
     url: str | None = Field(default=None, description=f"where the market is (default: {DEFAULT_URL})")
     key: str | None = Field(default=None, repr=False, description="API key with the scope admin, KEY:SECRET")
+    key_file: Path | None = Field(default=None, description="file with KEY:SECRET")
     secret: str | None = Field(default=None, repr=False, description="the key's secret, if --key comes without it")
+    secret_file: Path | None = Field(default=None, description="file with the secret")
     as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
 
     @property

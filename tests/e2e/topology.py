@@ -23,7 +23,7 @@ class Process:
 
     def __init__(self, kind: str, name: str, folder: Path, *flags: str, **changed: str) -> None:
         self.name, self.ready_file, self.log = name, folder / f"{name}.json", folder / f"{name}.log"
-        if kind == "gateway":
+        if kind in {"gateway", "serve"}:
             flags = (*flags, "--port", "0", "--ready-file", str(self.ready_file))
         with self.log.open("ab") as output:
             self.process = subprocess.Popen([*COMMAND, kind, *flags], stderr=output, env=environment(**changed))

@@ -74,6 +74,28 @@ def test_the_password_comes_from_its_file(tmp_path: Path) -> None:
     assert Settings().external_dsn() is None
 
 
+def test_every_secret_may_come_from_a_file() -> None:
+    """A password is part of an address: of what may hold one, nothing is shown, and a file will do as well."""
+    for settings in README_SETTINGS:
+        for name, field in settings.model_fields.items():
+            is_secret = name in {"key", "secret"} or name.endswith(("password", "database_url", "redis_url"))
+            assert field.repr is not is_secret, name
+            assert not is_secret or f"{name}_file" in settings.model_fields, name
+
+
+def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "redis").write_text("redis://:hush@redis:6379/0\n")
+    monkeypatch.setenv("DEBT_MARKET_REDIS_URL_FILE", str(tmp_path / "redis"))
+    settings = Settings()
+    assert settings.redis_url == "redis://:hush@redis:6379/0"
+    assert "hush" not in repr(settings)
+    with pytest.raises(ValidationError, match="--redis-url and --redis-url-file exclude each other"):
+        Settings(redis_url="redis://elsewhere")
+    monkeypatch.setenv("DEBT_MARKET_REDIS_URL_FILE", str(tmp_path / "absent"))
+    with pytest.raises(ValidationError, match=r"--redis-url-file: .*absent can't be read"):
+        Settings()
+
+
 def test_the_first_business_date_is_today_where_the_market_is() -> None:
     assert Settings(business_date=date(2024, 5, 1)).first_business_date == date(2024, 5, 1)
     before = datetime.now(UTC).date()
