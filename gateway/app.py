@@ -29,6 +29,7 @@ from gateway.rest.routes import ROUTES
 from gateway.sessions import SignUps, WebSessions
 from gateway.statistics import Statistics
 from gateway.throttle import Throttle
+from gateway.tracing import TRACING, Tracing
 from gateway.views import Views
 from gateway.wire import dump_json
 from gateway.ws.board import Boards
@@ -65,6 +66,7 @@ def build_gateway(
     clock: Callable[[], int],
     limits: SocketLimits | None = None,
     alone: bool = True,
+    tracing: Tracing | None = None,
 ) -> Gateway:
     """Wire a gateway that listens to the engine, which must not run yet.
 
@@ -126,6 +128,7 @@ def build_gateway(
         history=history,
         boards=boards,
         metrics=metrics,
+        tracing=tracing,
         clock=clock,
         limits=limits or _socket_limits(settings),
         rates=rates,
@@ -135,6 +138,7 @@ def build_gateway(
     add_facade(app, api, gate, spreads, FACADE)
     add_page(app)
     app[METRICS] = metrics
+    app[TRACING] = tracing
     metrics.watch("gateway_engine_online", "1 while commands are taken, else 0", lambda: engine.phase is Phase.ONLINE)
     metrics.watch("gateway_epoch", "The epoch of the engine that is followed", lambda: engine.epoch)
     metrics.watch("gateway_engine_seq", "The last committed command that was told", lambda: engine.seq)

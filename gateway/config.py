@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.addresses import Network
+from gateway.logs import LogFormat
 from market.ids import Currency, Minor
 
 ENV_PREFIX = "DEBT_MARKET_"
@@ -112,6 +113,11 @@ class Settings(DatabaseSettings):
         default=60.0, ge=0, description="time between two reconciliations shown in /metrics, seconds; 0 for none"
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR; log lines go to standard error")
+    log_format: LogFormat = Field(default=LogFormat.TEXT, description="text, or json: one object a line")
+    trace_url: str | None = Field(
+        default=None,
+        description="collector that takes OTLP over HTTP: http://127.0.0.1:4318/v1/traces (needs the extra otel)",
+    )
 
     ws_echo: bool = Field(default=False, description="add /ws/echo, for WebSocket conformance suites")
     ws_backlog_bytes_max: int = Field(

@@ -29,6 +29,7 @@ from gateway.config import DatabaseSettings, Settings
 from gateway.metrics import Metrics
 from gateway.replays import LocalReplays, Replays, SharedReplays
 from gateway.requests.access import NewApiKey, Scope
+from gateway.tracing import Tracing, TracingUnavailable, traced_to
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
 from market.port import EnginePort, Phase
@@ -131,7 +132,14 @@ async def beside(task: "asyncio.Task[None]", what: str) -> AsyncIterator[None]:
         task.remove_done_callback(end_body)
 
 
-def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics, *, takes_over: bool = False) -> Engine:
+def new_engine(
+    store: PostgresStore,
+    settings: Settings,
+    metrics: Metrics,
+    tracing: Tracing | None = None,
+    *,
+    takes_over: bool = False,
+) -> Engine:
     engine = Engine(
         store=store,
         clock=time.time_ns,
@@ -141,12 +149,23 @@ def new_engine(store: PostgresStore, settings: Settings, metrics: Metrics, *, ta
         resolve_timeout_s=settings.resolve_timeout_s,
         takes_over=takes_over,
         metrics=metrics,
+        tracer=tracing,
     )
     metrics.watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)
     metrics.watch("market_epoch", "Which writer it is, counted over the market's life", lambda: engine.epoch)
     metrics.watch("market_engine_seq", "The last committed command", lambda: engine.seq)
     metrics.watch("market_lease_held", "1 while this engine writes, else 0", lambda: engine.phase is Phase.ONLINE)
     return engine
+
+
+@contextmanager
+def traced(settings: Settings, process: str) -> Iterator[Tracing | None]:
+    """Trace as the settings say while the body lasts. Raises StartError if the extra is missing."""
+    try:
+        with traced_to(settings.trace_url, process) as tracing:
+            yield tracing
+    except TracingUnavailable as e:
+        raise StartError(str(e)) from e
 
 
 async def migrated(dsn: str) -> None:

@@ -37,6 +37,7 @@ from gateway.lifecycle import (
     reading_pool,
     shared_replays,
     stop_on_signals,
+    traced,
 )
 from gateway.metrics import Metrics
 from gateway.monitor import engine_monitored
@@ -65,13 +66,19 @@ async def running_service(settings: Settings) -> AsyncIterator[Running]:
         listening = stack.enter_context(bound_socket(settings.host, settings.port))
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn)
-        metrics = Metrics()
-        engine = new_engine(_store(dsn, settings), settings, metrics)
+        metrics, tracing = Metrics(), stack.enter_context(traced(settings, "serve"))
+        engine = new_engine(_store(dsn, settings), settings, metrics, tracing)
         pool = await stack.enter_async_context(reading_pool(dsn, settings))
         keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
         await reached(keys.load())
         gateway = build_gateway(
-            settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns
+            settings=settings,
+            engine=engine,
+            pool=pool,
+            keys=keys,
+            metrics=metrics,
+            clock=time.time_ns,
+            tracing=tracing,
         )
         await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
         await open_market(engine, settings)
@@ -95,7 +102,8 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         names, today, metrics = Names(settings.bus_prefix), Today(), Metrics(of_gateway=False)
         warm = WarmCopy() if standby else None
         store = _store(dsn, settings, warm=warm)
-        engine = new_engine(store, settings, metrics, takes_over=standby)
+        tracing = stack.enter_context(traced(settings, "engine"))
+        engine = new_engine(store, settings, metrics, tracing, takes_over=standby)
         await stack.enter_async_context(engine_monitored(engine, metrics, settings))
         broadcast = Broadcast(redis, engine, names)
         intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
@@ -144,11 +152,18 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             quiet_s=settings.leader_quiet_s,
         )
         keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
-        metrics = Metrics(of_engine=False)
+        metrics, tracing = Metrics(of_engine=False), stack.enter_context(traced(settings, "gateway"))
         metrics.watch("gateway_pending_commands", "Commands that the engine has not answered", lambda: engine.pending)
         metrics.watch("gateway_engine_quiet_seconds", "Since the engine was last heard", engine.quiet_for_s)
         gateway = build_gateway(
-            settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns, alone=False
+            settings=settings,
+            engine=engine,
+            pool=pool,
+            keys=keys,
+            metrics=metrics,
+            clock=time.time_ns,
+            alone=False,
+            tracing=tracing,
         )
         await stack.enter_async_context(_task(engine.run(), "the way to the engine"))
         try:

@@ -18,7 +18,7 @@ from market.commands import AmendOrder, Command, ExpireOrders, MassQuote, Mode, 
 from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
-from market.port import ENGINE_ACTOR, Answer, EnginePort, Listener, Phase, Reply
+from market.port import CALLER, ENGINE_ACTOR, Answer, Caller, EnginePort, Listener, Phase, Reply
 from market.venue.venue import Venue, described
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,13 @@ class EngineMetrics(Protocol):
         """kind: NotCommitted or Doubtful, or Quarantined for a command that was set aside."""
 
 
+class EngineTracer(Protocol):
+    def released(
+        self, command: Command, caller: Caller, seq: Seq | None, *, received_at: int, commit: tuple[int, int] | None
+    ) -> None:
+        """Hear of a command that is answered now. seq: None for a refusal.  commit: when it began and ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where in a stream outside of the process a command was read.
@@ -100,6 +107,7 @@ class Request:
     joined: bool = False  # commits together with the one before it
     origin: Origin | None = None
     refusal: MarketError | None = None  # judged at the door; told in its turn
+    caller: Caller | None = None
 
 
 Snapshot = Callable[[int, Seq, Sequence[Event]], None]  # epoch, seq, the state in events
@@ -133,6 +141,7 @@ class Engine(EnginePort):
         resolve_timeout_s: float = 10.0,
         takes_over: bool = False,
         metrics: EngineMetrics | None = None,
+        tracer: EngineTracer | None = None,
     ) -> None:
         self._store = store
         store.on_lost = self._lose_session
@@ -143,6 +152,8 @@ class Engine(EnginePort):
         self._resolve_timeout_s = resolve_timeout_s
         self._takes_over = takes_over
         self._metrics = metrics
+        self._tracer = tracer
+        self._commit_times: tuple[int, int] | None = None  # of the batch that is released
         self._inbox: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._online = asyncio.Event()
@@ -193,7 +204,7 @@ class Engine(EnginePort):
             refusal = MarketMode("the market reopens in cancel_only mode", mode=Mode.CANCEL_ONLY)
             if origin is None:
                 raise refusal
-        self._inbox.append(Request(command, actor, reply, now, joined, origin, refusal))
+        self._inbox.append(Request(command, actor, reply, now, joined, origin, refusal, CALLER.get()))
         self._wake.set()
 
     def ask_snapshot(self, told: Snapshot) -> None:
@@ -312,11 +323,13 @@ class Engine(EnginePort):
         entries = [outcome.entry for outcome in self._committing if outcome.entry is not None]
         origins = [outcome.request.origin for outcome in self._committing if outcome.request.origin is not None]
         consumed = {origin.stream: origin.position for origin in origins}  # the last one of each stream
+        self._commit_times = None
         if entries or consumed:
             began = self._clock()
             await self._store.commit(entries, consumed)
+            self._commit_times = (began, self._clock())
             if self._metrics is not None:
-                self._metrics.observe_batch(len(entries), (self._clock() - began) / 1e9)
+                self._metrics.observe_batch(len(entries), (self._commit_times[1] - began) / 1e9)
         self._release()
 
     def _release(self) -> None:
@@ -331,6 +344,21 @@ class Engine(EnginePort):
                     listener.on_entry(entry)
         for listener in self._listeners:
             listener.on_batch_end()
+        if self._tracer is not None or log.isEnabledFor(logging.DEBUG):
+            for outcome in released:
+                self._trace(outcome)
+
+    def _trace(self, outcome: Outcome) -> None:
+        """Say for whom a command was carried out: after everybody was told, so that nobody waits for it."""
+        request = outcome.request
+        if request.caller is None:
+            return
+        seq = None if isinstance(outcome.told, MarketError) else outcome.told.seq
+        kind, told = type(request.command).__name__, type(outcome.told).__name__
+        log.debug("released kind=%s told=%s seq=%d request_id=%s", kind, told, seq or 0, request.caller.request_id)
+        if self._tracer is not None and request.caller.trace is not None:
+            times = self._commit_times
+            self._tracer.released(request.command, request.caller, seq, received_at=request.received_at, commit=times)
 
     def _tell(self, request: Request, told: Answer | MarketError) -> None:
         if self._metrics is not None:

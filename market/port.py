@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -23,6 +24,19 @@ class Answer:
     at: Nanos
     result: Result
 
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a command was sent for, to be found again in logs and traces of every process; no rule looks at it.
+
+    trace: W3C traceparent of the span that sends it, if requests are traced.
+    """
+
+    request_id: str
+    trace: str | None = None
+
+
+CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 Reply = Callable[[Answer | MarketError], None]
 

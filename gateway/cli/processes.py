@@ -1,8 +1,9 @@
 """Commands that run a process of the market until it is stopped."""
 
-from gateway.cli.shell import run_async, set_up_logging
+from gateway.cli.shell import run_async
 from gateway.config import Settings
 from gateway.demo.run import DemoSettings, demo
+from gateway.logs import set_up_logging
 from gateway.serve import running_engine, running_gateway, running_standby, serve
 
 
@@ -17,7 +18,7 @@ class Serve(Settings):
     """
 
     def run(self) -> int:
-        set_up_logging(self.log_level)
+        set_up_logging(self.log_level, self.log_format)
         return run_async(serve(self))
 
 
@@ -30,7 +31,7 @@ class Engine(Settings):
     """
 
     def run(self) -> int:
-        set_up_logging(self.log_level)
+        set_up_logging(self.log_level, self.log_format)
         return run_async(serve(self, running_engine))
 
 
@@ -43,7 +44,7 @@ class Standby(Settings):
     """
 
     def run(self) -> int:
-        set_up_logging(self.log_level)
+        set_up_logging(self.log_level, self.log_format)
         return run_async(serve(self, running_standby))
 
 
@@ -56,7 +57,7 @@ class Gateway(Settings):
     """
 
     def run(self) -> int:
-        set_up_logging(self.log_level)
+        set_up_logging(self.log_level, self.log_format)
         return run_async(serve(self, running_gateway))
 
 
@@ -70,5 +71,5 @@ class Demo(DemoSettings):
     """
 
     def run(self) -> int:
-        set_up_logging(self.log_level)
+        set_up_logging(self.log_level, self.log_format)
         return run_async(demo(self))

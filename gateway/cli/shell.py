@@ -1,11 +1,9 @@
-"""What all commands share with the shell: exit codes, words for what is wrong, the event loop, logging."""
+"""What all commands share with the shell: exit codes, words for what is wrong, the event loop."""
 
 import asyncio
 import json
-import logging
 import re
 import sys
-import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -31,16 +29,6 @@ def said(error: Any) -> str:
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
-
-
-def set_up_logging(level: str) -> None:
-    """Log to standard error, one line per fact: time in UTC, level, where, event and key=value pairs."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    )
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 def refused(reason: str, *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ import gzip
 import json
 import logging
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
@@ -43,6 +44,7 @@ from gateway.requests.fields import Request
 from gateway.sessions import SignUps, WebSession, WebSessions
 from gateway.statistics import Statistics
 from gateway.throttle import Throttle
+from gateway.tracing import TRACING, request_span
 from gateway.views import AccountView, Views
 from gateway.wire import (
     PLAIN_DECIMAL,
@@ -57,7 +59,7 @@ from gateway.wire import (
 from market.commands import AmendOrder, CancelAll, CancelOrder, Command, PlaceOrder
 from market.errors import DeadlineElapsed, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId, LoanId, Nanos
-from market.port import Answer, EnginePort
+from market.port import CALLER, Answer, Caller, EnginePort
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ BUCKETS = {
     "DELETE": Bucket.CANCELS,
 }
 PAID = web.RequestKey("paid", tuple[Rates, AccountId, Bucket])  # whose bucket a request drew on
+ENGINE_SEQ = web.RequestKey("engine_seq", int)  # of the last command that a request had carried out
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 Row = dict[str, Any]
@@ -259,6 +262,7 @@ class Call:
             raise
         if about_orders:
             self.api.metrics.count_order("accepted")
+        self.request[ENGINE_SEQ] = answer.seq
         return answer
 
 
@@ -424,19 +428,42 @@ def _read_body(request: web.Request, data: bytes, list_name: str | None) -> Mapp
 async def answer_every_failure(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turn every refusal into its problem document, and give the client's request id back."""
+    """Turn every refusal into its problem document; measure, trace and log the request, under an id that is told."""
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    response = await _answered(request, handler)
+    began, request_id, route = loop.time(), _request_id(request), _route_of(request)
+    is_upgrade = "Upgrade" in request.headers  # a socket lives for hours: its requests are what is traced
+    tracing = None if is_upgrade else request.app[TRACING]
+    with request_span(tracing, f"{request.method} {route}", request.headers) as span:
+        CALLER.set(Caller(request_id, None if span is None else span.traceparent))
+        response = await _answered(request, handler)
+        seconds, seq = loop.time() - began, request.get(ENGINE_SEQ)
+        if span is not None:
+            span.note(http__request__method=request.method, http__response__status_code=response.status)
+            span.note(http__route=route, market__request_id=request_id, market__engine_seq=seq or 0)
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.fail()
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
-        request.app[METRICS].observe_request(request.method, response.status, loop.time() - began)
-    request_id = request.headers.get("X-Request-Id", "")
-    if REQUEST_ID.fullmatch(request_id) and not response.prepared:
+        request.app[METRICS].observe_request(request.method, response.status, seconds)
+        level = logging.WARNING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.DEBUG
+        told = (request.method, route, response.status, seconds, seq)
+        log.log(level, "request method=%s route=%s status=%d seconds=%.6f engine_seq=%s", *told)
+    if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     if PAID in request and not response.prepared:
         rates, account_id, bucket = request[PAID]
         response.headers.update(rates.rate(account_id, bucket).headers())
     return response
+
+
+def _request_id(request: web.Request) -> str:
+    """Return the client's word for the request, or one that we make up."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "unknown" if resource is None else resource.canonical
 
 
 async def _answered(

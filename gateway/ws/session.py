@@ -23,6 +23,7 @@ from gateway.rates import Bucket, Rates
 from gateway.requests.access import Scope
 from gateway.sessions import WebSessions
 from gateway.throttle import Throttle
+from gateway.tracing import Span, Tracing, request_span
 from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
@@ -37,7 +38,7 @@ from gateway.ws.outbox import Outbox, OutboxLimits
 from market.bus.presence import Attached
 from market.errors import InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import AccountId
-from market.port import EnginePort
+from market.port import CALLER, Caller, EnginePort
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Gate:
     history: StreamHistory
     boards: Boards
     metrics: Metrics
+    tracing: Tracing | None = None
     clock: Callable[[], int]
     limits: SocketLimits = field(default_factory=SocketLimits)
     attachments: Attachments = field(default_factory=Attachments)
@@ -304,6 +306,10 @@ class Session:
                 return False
         return True
 
+    def _caller(self, req_id: int | str | None, span: Span | None) -> Caller:
+        number = "" if req_id is None else f":{req_id if isinstance(req_id, int) else printable(req_id)}"
+        return Caller(f"{self.connection_id}{number}", None if span is None else span.traceparent)
+
     async def _take_text(self, text: str) -> None:
         time_in = self.gate.clock()
         try:
@@ -316,7 +322,11 @@ class Session:
             request = request_of(body, time_in)
             if self.login is None and not self.vouchers:
                 self.gate.strangers.take(self.peer or "")
-            await self._method(request.method)(self, request)
+            method = self._method(request.method)
+            with request_span(self.gate.tracing, f"ws {request.method}", {}) as span:
+                CALLER.set(self._caller(request.req_id, span))
+                log.debug("ws_request method=%s", request.method)
+                await method(self, request)
         except MarketError as error:
             self._refuse_envelope(body, time_in, error, request)
         except DATABASE_TROUBLE:

@@ -57,12 +57,17 @@ class Body(msgspec.Struct, array_like=True):
 
 
 class Sent(Body):
-    """A command on its way. number: by which its gateway knows it.  joined: to the one before it."""
+    """A command on its way. number: by which its gateway knows it.  joined: to the one before it.
+
+    request_id, trace: see port.Caller.
+    """
 
     number: int
     actor: str
     joined: bool
     command: Tagged
+    request_id: str | None = None
+    trace: str | None = None
 
 
 class Entry(Body):

@@ -22,7 +22,7 @@ from market.engine import Engine, Origin
 from market.errors import Busy, InvalidArguments, MarketError, Unavailable
 from market.events import Event
 from market.ids import Seq
-from market.port import Answer, Committed, Reply
+from market.port import CALLER, Answer, Caller, Committed, Reply
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,8 @@ class Intake:
                 continue
             reply = partial(self._told, gateway, sent.number, entry_id, generation)
             origin = Origin(self._names.commands, f"{entry_id}/{index}")
+            # Of this task, which sends one by one.
+            CALLER.set(None if sent.request_id is None else Caller(sent.request_id, sent.trace))
             await self._send(wanted, sent.actor, reply, sent.joined and index > first, origin)
         self._read = entry_id
         return True

@@ -42,7 +42,7 @@ from market.commands import Command, PlaceOrder
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable
 from market.events import Event
 from market.ids import Seq
-from market.port import Answer, EnginePort, Follower, Phase, Reply
+from market.port import CALLER, Answer, Caller, EnginePort, Follower, Phase, Reply
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Pending:
     joined: bool
     reply: Reply
     gives_up_at: float
+    caller: Caller | None
     place: Place | None = None
 
 
@@ -130,7 +131,9 @@ class RemoteEngine(EnginePort):
             raise Busy("too many commands wait for the engine")
         self._last_number += 1
         number = self._last_number
-        self._pending[number] = Pending(number, command, actor, joined, reply, _now() + self._reply_timeout_s)
+        self._pending[number] = Pending(
+            number, command, actor, joined, reply, _now() + self._reply_timeout_s, CALLER.get()
+        )
         self._outbox.append(self._pending[number])
         self._wake.set()
 
@@ -160,7 +163,7 @@ class RemoteEngine(EnginePort):
         chosen = [self._outbox.popleft() for _ in range(min(len(self._outbox), COMMANDS_AT_ONCE))]
         while self._outbox and self._outbox[0].joined:
             chosen.append(self._outbox.popleft())
-        rows = [Sent(each.number, each.actor, each.joined, tagged(each.command)) for each in chosen]
+        rows = [_sent(each) for each in chosen]
         fields: Any = {"gateway": self.gateway, "commands": framed("commands", rows)}
         try:
             entry_id: Any = await self._redis.xadd(self._names.commands, fields)
@@ -323,6 +326,13 @@ class RemoteEngine(EnginePort):
             late = [number for number, pending in self._pending.items() if pending.gives_up_at < now]
             for number in late:
                 self._tell(number, OutcomeUnknown("the engine did not reply in time: ask by client order id"))
+
+
+def _sent(pending: Pending) -> Sent:
+    caller, command = pending.caller, tagged(pending.command)
+    if caller is None:
+        return Sent(pending.number, pending.actor, pending.joined, command)
+    return Sent(pending.number, pending.actor, pending.joined, command, caller.request_id, caller.trace)
 
 
 def place_of(position: str) -> Place:

@@ -18,6 +18,7 @@ from gateway.lifecycle import runner_of
 from gateway.metrics import Metrics
 from gateway.rates import Rates
 from gateway.requests.access import NewApiKey
+from gateway.tracing import Tracing
 from gateway.views import Views
 from gateway.ws.hub import Hub
 from gateway.ws.session import SocketLimits
@@ -84,10 +85,11 @@ async def running_stack(
     loans: int = 2,
     settings: Settings | None = None,
     clock: Callable[[], int] = time.time_ns,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
     metrics, settings = Metrics(), settings or Settings(ws_echo=True)
-    engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=clock, metrics=metrics)
+    engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=clock, metrics=metrics, tracer=tracing)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
     keys = KeyRing(pool, clock=clock)
     await keys.load()
@@ -99,6 +101,7 @@ async def running_stack(
         metrics=metrics,
         clock=clock,
         limits=limits,
+        tracing=tracing,
     )
     running = asyncio.create_task(engine.run())
     await engine.online()
