@@ -33,7 +33,7 @@ from gateway.tracing import TRACING, Tracing
 from gateway.views import Views
 from gateway.wire import dump_json
 from gateway.ws.board import Boards
-from gateway.ws.disconnect import cancel_orders_of_former_sessions
+from gateway.ws.disconnect import Attachments, cancel_orders_of_former_sessions
 from gateway.ws.history import StreamHistory
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import OutboxLimits
@@ -54,6 +54,7 @@ class Gateway:
     hub: Hub
     rates: Rates
     sessions: WebSessions
+    attachments: Attachments
 
 
 def build_gateway(
@@ -163,7 +164,7 @@ def build_gateway(
     if alone:
         app.on_startup.append(end_former_sessions)
     app.on_response_prepare.append(browsers.protect)
-    return Gateway(app=app, views=views, hub=hub, rates=rates, sessions=sessions)
+    return Gateway(app=app, views=views, hub=hub, rates=rates, sessions=sessions, attachments=gate.attachments)
 
 
 @cache

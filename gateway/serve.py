@@ -117,6 +117,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
                 hurry_when_quiet(redis, names, store, quiet_s=settings.leader_quiet_s),
                 warm.follow(dsn),
             ]
+        stack.push_async_callback(broadcast.flush)  # once the engine is drained
         with _in_background(*waiting):
             await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
         await open_market(engine, settings)
@@ -174,10 +175,12 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         await reached(gateway.sessions.load())
         follow = follow_credentials(dsn, keys, gateway.sessions)
         await stack.enter_async_context(_task(follow, "the ear for credentials"))
+        admin_key = await first_admin_key(keys)
+        running = await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
+        stack.callback(gateway.attachments.hand_over)  # before the sockets are closed, as is the last word of presence
         presence = tell_presence(redis, names, engine.gateway, gateway.hub.attached)
         await stack.enter_async_context(_task(presence, "the word that it is there"))
-        admin_key = await first_admin_key(keys)
-        yield await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
+        yield running
 
 
 Process = Callable[[Settings], AbstractAsyncContextManager[object]]

@@ -163,6 +163,7 @@ class Engine(EnginePort):
         self._applied: list[Outcome] = []  # the batch applied on top of the one that is committing
         self._committing: list[Outcome] = []
         self._commit: asyncio.Task[None] | None = None
+        self._commit_began_at = 0.0  # loop time
         self._stopping = False
         self._session_lost = False
         self._reopens_at = 0
@@ -183,6 +184,12 @@ class Engine(EnginePort):
     def inbox_depth(self) -> int:
         """How many commands wait to be carried out."""
         return len(self._inbox)
+
+    @property
+    def committing_for_s(self) -> float:
+        """How long the commit that runs has been running, 0 if none does."""
+        is_running = self._commit is not None and not self._commit.done()
+        return asyncio.get_running_loop().time() - self._commit_began_at if is_running else 0.0
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -257,6 +264,7 @@ class Engine(EnginePort):
                 self._apply_inbox(self._batch_max - len(self._applied))
             if self._commit is None and self._applied:
                 self._committing, self._applied = self._applied, []
+                self._commit_began_at = asyncio.get_running_loop().time()
                 self._commit = asyncio.create_task(self._commit_batch())
                 self._commit.add_done_callback(lambda _: self._wake.set())
             if self._stopping and not self._inbox and self._commit is None:

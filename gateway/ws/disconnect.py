@@ -35,6 +35,7 @@ class Attachments:
     """How many connections each session has."""
 
     def __init__(self) -> None:
+        self._are_handed_over = False
         self._count: Counter[tuple[AccountId, str]] = Counter()
 
     def attach(self, account_id: AccountId, session: str) -> None:
@@ -46,7 +47,11 @@ class Attachments:
             del self._count[account_id, session]
 
     def is_attached(self, account_id: AccountId, session: str) -> bool:
-        return (account_id, session) in self._count
+        return (account_id, session) in self._count or self._are_handed_over
+
+    def hand_over(self) -> None:
+        """Another process sees from now on to what sessions leave behind: this one stops, and they may go elsewhere."""
+        self._are_handed_over = True
 
 
 async def cancel_orders_of(leaving: Leaving, attachments: Attachments, engine: EnginePort) -> None:

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 REPLAY_BYTES_MAX = 128 << 20
 POLL_S = 0.1
+STOP_S = 0.5
 POLLS_PER_TICK = 10
 POLLS_PER_CHECK = 5
 HEARTBEAT = Message({"channel": "heartbeat", "type": "update", "data": []})
@@ -345,8 +346,10 @@ class Hub:
         return [each for session in self.sessions for each in session.attached()]
 
     def close_all(self, code: int, reason: str) -> None:
-        """Say goodbye to every socket: the service goes away."""
+        """Say goodbye to every socket: the service goes away. A status says so before the close code does."""
+        message = status_message(self.views, self._clock(), reason="restart")
         for session in list(self.sessions):
+            session.outbox.send(message, excused=True)
             session.close(code, reason)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -356,7 +359,9 @@ class Hub:
         task.add_done_callback(self._done)
 
     async def stop(self) -> None:
-        """End what runs beside the sockets."""
+        """End what runs beside the sockets; what is about to end by itself, such as the end of quotes, may."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -12,6 +12,7 @@ from gateway.ws.methods import METHODS
 from gateway.ws.session import CLOSE_TIMEOUT_S, Gate, Session, legal_close_code
 
 PATHS = ("/ws/v2", "/v2")
+GOODBYE = "the service restarts: connect again, resume by from_seq"  # at most 123 bytes
 ECHO_PATH = "/ws/echo"
 ECHO_BYTES_MAX = 32 << 20
 GATE = web.AppKey("gate", Gate)
@@ -96,4 +97,4 @@ async def _beside(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _say_goodbye(app: web.Application) -> None:
-    app[GATE].hub.close_all(WSCloseCode.SERVICE_RESTART, "the service restarts")
+    app[GATE].hub.close_all(WSCloseCode.SERVICE_RESTART, GOODBYE)

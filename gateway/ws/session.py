@@ -273,7 +273,8 @@ class Session:
         accounts = {*self.asked_for_cancel, *self.quoted_for}
         if self.login is not None:
             accounts.add(self.login.account_id)
-        return [Attached(account_id, self.name, self.connection_id) for account_id in accounts]
+        grace_ms = int((self.grace_s or 0) * 1_000)
+        return [Attached(account_id, self.name, self.connection_id, grace_ms) for account_id in accounts]
 
     def unsubscribe_all(self) -> None:
         for feed in self.feeds.values():

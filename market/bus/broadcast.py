@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.25
 LEADER_LIFE_MS: Final = 600  # a silent engine is missed after this and what a standby adds
+COMMIT_S_MAX: Final = 3.0  # far above any commit
 QUEUE_MAX: Final = 20_000  # messages that Redis has not taken yet
 CHUNK_EVENTS: Final = 2_000
 SNAPSHOT_LIFE_S: Final = 60
@@ -50,6 +51,7 @@ class Broadcast:
         self._began = Seq(0)
         self._consumed = ""  # of the stream of commands, when this epoch began
         self._asking: set[str] = set()
+        self._served: set[str] = set()  # gateways for which the state is being written down
         self._snapshots: set[asyncio.Task[None]] = set()
 
     @property
@@ -82,10 +84,16 @@ class Broadcast:
 
     async def run(self) -> None:
         """Publish, give signs of life, answer who asks for the state, until cancelled."""
+        await self._engine.online()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish_forever())
             tasks.create_task(self._live())
             tasks.create_task(self._hear_asks())
+
+    async def flush(self) -> None:
+        """Publish what is left, after an engine that was drained: the replies to its last commands."""
+        if self._queue:
+            await self._publish()
 
     def _put(self, channel: str, message: bytes) -> None:
         if len(self._queue) >= QUEUE_MAX:
@@ -98,20 +106,29 @@ class Broadcast:
         while not ending():
             await self._wake.wait()
             self._wake.clear()
-            pipe = self._redis.pipeline(transaction=False)
-            count = len(self._queue)
-            for _ in range(count):
-                pipe.publish(*self._queue.popleft())
-            try:
-                await pipe.execute()
-            except TROUBLE as e:
-                log.warning("broadcast_lost messages=%d error=%s", count, e)
+            if not await self._publish():
                 await asyncio.sleep(PAUSE_S)
 
+    async def _publish(self) -> bool:
+        """Hand over the queue; False if Redis did not take it."""
+        pipe = self._redis.pipeline(transaction=False)
+        count = len(self._queue)
+        for _ in range(count):
+            pipe.publish(*self._queue.popleft())
+        try:
+            await pipe.execute()
+        except TROUBLE as e:
+            log.warning("broadcast_lost messages=%d error=%s", count, e)
+            return False
+        return True
+
     async def _live(self) -> None:
-        """Say all the time who writes and how far: a reader notices a commit that it missed, a standby our end."""
+        """Say all the time who writes and how far: a reader notices a commit that it missed, a standby our end.
+
+        Whose commit hangs does not say so: it may be cut off from a database that others reach.
+        """
         while not ending():
-            if self._engine.phase is Phase.ONLINE:
+            if self._engine.phase is Phase.ONLINE and self._engine.committing_for_s < COMMIT_S_MAX:
                 self._sign_of_life()
                 try:
                     await self._redis.set(self._names.leader, f"{self._epoch}", px=LEADER_LIFE_MS)
@@ -145,30 +162,37 @@ class Broadcast:
         except ValueError as e:
             log.warning("ask_unread error=%s", e)
             return
-        if not self._asking:
+        if ask.gateway not in self._served:  # else it has grown impatient, and will have it soon
+            self._asking.add(ask.gateway)
+            self._serve_asking()
+
+    def _serve_asking(self) -> None:
+        """Describe the state for all who ask, one time after the other: it keeps the engine busy for a while."""
+        if self._asking and not self._served:
+            self._served, self._asking = self._asking, set()
             self._engine.ask_snapshot(self._give)
-        self._asking.add(ask.gateway)
 
     def _give(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         """Called between two batches: what the events say is frozen, so that it may be written down later."""
-        asking, self._asking = self._asking, set()
-        task = asyncio.create_task(self._write_down(epoch, seq, events, asking))
+        task = asyncio.create_task(self._write_down(epoch, seq, events))
         self._snapshots.add(task)
         task.add_done_callback(self._snapshots.discard)
 
-    async def _write_down(self, epoch: int, seq: Seq, events: Sequence[Event], asking: set[str]) -> None:
+    async def _write_down(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         key = self._names.snapshot(epoch, seq, secrets.token_hex(4))
         try:
             for i in range(0, len(events), CHUNK_EVENTS):
                 chunk = await asyncio.to_thread(_compressed, events[i : i + CHUNK_EVENTS])
                 await self._redis.rpush(key, chunk)
                 await self._redis.expire(key, SNAPSHOT_LIFE_S)
+            state = State(epoch, seq, key, self._consumed)
+            for gateway in self._served:
+                self._put(self._names.replies(gateway), framed("state", state))
         except TROUBLE as e:
             log.warning("snapshot_lost error=%s", e)  # who asked asks again
-            return
-        state = State(epoch, seq, key, self._consumed)
-        for gateway in asking:
-            self._put(self._names.replies(gateway), framed("state", state))
+        finally:
+            self._served = set()
+            self._serve_asking()
 
 
 def _compressed(events: Sequence[Event]) -> bytes:

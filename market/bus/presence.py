@@ -1,8 +1,10 @@
 """Which gateways live, and which sessions are attached to them: what dies with a gateway ends its sessions.
 
-A gateway says every second that it is there, and with which sessions. The engine cancels what the sessions of one that
-has gone left behind to be cancelled, but for a session that is attached to another gateway by then. A Redis that was
-away proves nothing: a gateway is missed for a while before it counts as gone.
+A gateway says every second that it is there, and with which sessions. The engine withdraws the quotes of one that has
+gone and, after the grace that each session asked for, cancels the orders that were to end with it, but for a session
+that is attached to another gateway by then. One that stops in order leaves its sessions to the same rule: its clients
+have as much time to go elsewhere. A Redis that was away proves nothing: a gateway is missed for a while before it
+counts as gone.
 """
 
 import asyncio
@@ -34,10 +36,14 @@ class Attached(Body, order=True):
     account_id: AccountId
     session: str
     connection: str
+    grace_ms: int = 0  # before its orders are cancelled
 
 
 async def tell_presence(redis: "Redis", names: Names, gateway: str, attached: Callable[[], Iterable[Attached]]) -> None:
-    """Say that the gateway is there and who is attached to it, until cancelled; then that it has gone in order."""
+    """Say that the gateway is there and who is attached to it, until cancelled; then who is left behind.
+
+    Cancel it while the sockets are still open.
+    """
     told: bytes | None = None
     try:
         while not ending():
@@ -55,32 +61,43 @@ async def tell_presence(redis: "Redis", names: Names, gateway: str, attached: Ca
                 log.warning("presence_untold error=%s", e)
             await asyncio.sleep(TELL_S)
     finally:
-        await _leave(redis, names, gateway)
+        await _say_goodbye(redis, names, gateway, pack(sorted(attached())))
 
 
-async def _leave(redis: "Redis", names: Names, gateway: str) -> None:
-    """Its sockets were closed by now, and their sessions ended as sessions do."""
+async def _say_goodbye(redis: "Redis", names: Names, gateway: str, left: bytes) -> None:
+    try:
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.set(names.sessions(gateway), left)
+            pipe.delete(names.alive(gateway))
+            await pipe.execute()
+    except TROUBLE as e:
+        log.warning("goodbye_untold error=%s", e)
+
+
+async def _forget(redis: "Redis", names: Names, gateway: str) -> None:
     try:
         async with redis.pipeline(transaction=True) as pipe:
             pipe.srem(names.gateways, gateway)
             pipe.delete(names.alive(gateway), names.sessions(gateway))
             await pipe.execute()
     except TROUBLE as e:
-        log.warning("leaving_untold error=%s", e)
+        log.warning("gone_unforgotten error=%s", e)
 
 
 async def end_sessions_of_the_gone(redis: "Redis", names: Names, engine: EnginePort) -> None:
     """Watch over the gateways until cancelled."""
     missed_since: dict[str, float] = {}
+    ended: dict[str, set[tuple[str, ...]]] = {}  # of the missing: what of them was ended already
     while not ending():
         await asyncio.sleep(TELL_S)
         try:
             living, missing = await _sorted_out(redis, names)
             now = asyncio.get_running_loop().time()
             missed_since = {gateway: missed_since.get(gateway, now) for gateway in missing}
+            ended = {gateway: ended.get(gateway, set()) for gateway in missing}
             for gateway, since in missed_since.items():
                 if now - since >= MISSED_S:
-                    await _end_sessions(redis, names, gateway, living, engine)
+                    await _end_sessions(redis, names, gateway, living, engine, now - since, ended[gateway])
         except TROUBLE as e:
             missed_since.clear()
             log.warning("gateways_unseen error=%s", e)
@@ -95,21 +112,38 @@ async def _sorted_out(redis: "Redis", names: Names) -> tuple[set[str], set[str]]
     return living, {gateway.decode() for gateway in known} - living
 
 
-async def _end_sessions(redis: "Redis", names: Names, gateway: str, living: set[str], engine: EnginePort) -> None:
+async def _end_sessions(
+    redis: "Redis",
+    names: Names,
+    gateway: str,
+    living: set[str],
+    engine: EnginePort,
+    missed_s: float,
+    ended: set[tuple[str, ...]],
+) -> None:
+    """End what is due of a gateway that has been missed for so long; forget it once all of it is."""
     elsewhere = {
         (each.account_id, each.session) for other in living for each in await _attached_to(redis, names, other)
     }
     gone = await _attached_to(redis, names, gateway)
-    log.warning("gateway_gone gateway=%s sessions=%d", gateway, len(gone))
+    if not ended:
+        log.warning("gateway_gone gateway=%s sessions=%d", gateway, len(gone))
     for each in gone:
-        quotes = CancelQuotes(account_id=each.account_id, connection=each.connection, cause=CancelReason.COD)
-        await engine.submit(quotes, actor=ENGINE_ACTOR)
-        if (each.account_id, each.session) not in elsewhere:
-            orders = CancelAll(
-                account_id=each.account_id, session=each.session, cancel_on_disconnect=True, cause=CancelReason.COD
-            )
-            await engine.submit(orders, actor=ENGINE_ACTOR)
-    await _leave(redis, names, gateway)
+        quoting = each.account_id, each.session, each.connection
+        if quoting not in ended:
+            quotes = CancelQuotes(account_id=each.account_id, connection=each.connection, cause=CancelReason.COD)
+            await engine.submit(quotes, actor=ENGINE_ACTOR)
+            ended.add(quoting)
+        session = each.account_id, each.session
+        if session not in ended and missed_s >= each.grace_ms / 1_000:
+            if session not in elsewhere:
+                orders = CancelAll(
+                    account_id=each.account_id, session=each.session, cancel_on_disconnect=True, cause=CancelReason.COD
+                )
+                await engine.submit(orders, actor=ENGINE_ACTOR)
+            ended.add(session)
+    if all((each.account_id, each.session) in ended for each in gone):
+        await _forget(redis, names, gateway)
 
 
 async def _attached_to(redis: "Redis", names: Names, gateway: str) -> list[Attached]:

@@ -71,12 +71,15 @@ class Topology:
 
     def __init__(self, folder: Path, dsn: str, redis_url: str) -> None:
         self._folder = folder
-        self._flags = ("--database-url", dsn, "--redis-url", redis_url, "--business-date", "2024-05-02")
+        self._dsn, self._redis_url = dsn, redis_url
         self.processes: list[Process] = []
 
-    def start(self, kind: str, name: str, *flags: str, **changed: str) -> Process:
-        """Start a process. changed: environment variables of its own."""
-        process = Process(kind, name, self._folder, *self._flags, *flags, **changed)
+    def start(
+        self, kind: str, name: str, *flags: str, dsn: str | None = None, redis_url: str | None = None, **changed: str
+    ) -> Process:
+        """Start a process. dsn, redis_url: its own ways there.  changed: environment variables of its own."""
+        ways = ("--database-url", dsn or self._dsn, "--redis-url", redis_url or self._redis_url)
+        process = Process(kind, name, self._folder, *ways, "--business-date", "2024-05-02", *flags, **changed)
         self.processes.append(process)
         return process
 
