@@ -1,9 +1,14 @@
 """The board: what is on offer, filtered, sorted, searched and watched, live, with a mouse, keys or a thumb."""
 
+from datetime import date
+
 from playwright.async_api import Page, expect
 
+from market.claims.loan import ClaimType, Coverage, Guarantee, GuaranteeKind
+from market.commands import RollDay
+from market.ids import LoanId
 from tests.browser.conftest import Site
-from tests.builders import register, sell
+from tests.builders import buy, deposit, open_account, register, sell, service, servicing
 
 
 async def shown(page: Page, *loans: str) -> None:
@@ -55,46 +60,168 @@ async def test_a_filter_is_saved_and_a_loan_watched_and_both_outlive_the_page(si
     await shown(page, "LATE")
 
 
-async def test_prices_move_where_they_are_and_no_row_jumps(site: Site) -> None:
+async def test_prices_move_where_they_are_and_no_row_jumps_under_the_pointer(site: Site) -> None:
     page = await site.open()
     await shown(page, "LATE", "L2", "L1")
     row = page.get_by_role("grid").get_by_role("row").nth(3)
     await expect(row).to_contain_text("98.00")
+    await row.hover()
     # L1 is now the cheapest of all, and still the last row.
     await site.do(sell("ORIG", 80_00, 500_00))
     await expect(row).to_contain_text("80.00")
     await expect(row).to_contain_text("20.00 %")
+    refresh = page.get_by_role("button", name="1 row changed place")
+    await expect(refresh).to_be_visible()
     await shown(page, "LATE", "L2", "L1")
-    await page.get_by_role("button", name="Sort anew").click()
+    await refresh.click()
+    await shown(page, "L1", "LATE", "L2")
+    await expect(refresh).to_be_hidden()
+
+
+async def test_the_order_follows_the_market_while_nobody_points_at_the_list(site: Site) -> None:
+    page = await site.open()
+    await shown(page, "LATE", "L2", "L1")
+    await site.do(sell("ORIG", 80_00, 500_00))
     await shown(page, "L1", "LATE", "L2")
 
 
-async def test_a_long_board_is_paged_by_the_server_and_only_what_is_seen_is_in_the_page(site: Site) -> None:
+async def test_what_comes_to_be_on_offer_is_told_and_a_row_is_all_of_one_moment(site: Site) -> None:
+    page = await site.open()
+    await shown(page, "LATE", "L2", "L1")
+    await page.get_by_role("grid").hover()
+    await site.do(register("NEW"), sell("ORIG", 96_00, 10_00, loan_id=LoanId("NEW")))
+    await page.get_by_role("button", name="1 row changed place").click()
+    await shown(page, "LATE", "L2", "NEW", "L1")
+    # The instalment is paid: months, history and yield of the row change in one message.
+    row = page.get_by_role("grid").get_by_role("row").nth(4)
+    await expect(row).to_contain_text("12 mo")
+    await site.do(RollDay(to=date(2024, 2, 15)), service(servicing("payment", date(2024, 2, 15), 88_849, loan_id="L1")))
+    await expect(row).to_contain_text("11 mo")
+    await expect(row).to_contain_text("1 of 12 paid")
+
+
+async def test_any_part_of_a_long_board_is_there_at_once_and_only_what_is_seen_is_in_the_page(site: Site) -> None:
     for n in range(450):
         await site.do(register(f"X{n:04}"))
     page = await site.open("/?q=x0")
     grid = page.get_by_role("grid")
-    await expect(grid.get_by_role("link").first).to_have_text("X0000")
-    assert await grid.get_by_role("link").count() < 60
-    await grid.focus()
-    for _ in range(3):
-        await page.keyboard.press("End")
-        await page.wait_for_timeout(150)
+    await expect(page.get_by_text("450 loans")).to_be_visible()
     await expect(grid).to_have_attribute("aria-rowcount", "450")
-    await page.keyboard.press("End")
-    await expect(grid.get_by_role("link", name="X0449")).to_be_visible()
+    await expect(grid.get_by_role("link").first).to_have_text("X0000")
+    await grid.focus()
+    async with page.expect_response("**/v1/loans?loan_id=*") as fetched:
+        await page.keyboard.press("End")
+    assert "X0449" in (await fetched.value).url
+    assert "X0200" not in (await fetched.value).url
+    last = grid.get_by_role("row").filter(has=page.get_by_role("link", name="X0449"))
+    await expect(last).to_contain_text("12.00%")
     assert await grid.get_by_role("link").count() < 60
+    await page.keyboard.press("Home")
+    await expect(grid.get_by_role("link", name="X0000")).to_be_visible()
+    # A price moves far down the list, and is seen where it is.
+    await grid.evaluate("node => (node.scrollTop = node.scrollHeight / 2)")
+    middle = grid.get_by_role("row").filter(has=page.get_by_role("link", name="X0225"))
+    await expect(middle).to_contain_text("12.00%")
+    await site.do(sell("ORIG", 91_00, 10_00, loan_id=LoanId("X0225")))
+    await expect(middle).to_contain_text("91.00")
 
 
-async def test_a_click_on_the_map_filters(site: Site) -> None:
+async def test_every_filter_of_the_panel_leaves_what_it_says(site: Site) -> None:
+    kinds = {"claim_type": ClaimType.GUARANTEED, "currency": "CNY", "grade": "A", "originator": "ORIG"}
+    guarantee = Guarantee(kind=GuaranteeKind.INSURER, name="SafeCo", trigger_days=60, coverage=Coverage.PRINCIPAL)
+    await site.do(open_account("BUYER"), deposit("BUYER", 1_000_00))
+    await site.do(
+        register("G1", guarantee=guarantee, annual_rate_ppm=80_000, term_months=24, **kinds),
+        sell("ORIG", 101_00, 50_00, loan_id=LoanId("G1")),
+        buy("BUYER", 90_00, 20_00, loan_id=LoanId("L2")),
+    )
+    page = await site.open()
+    panel = page.locator("#filters")
+    await shown(page, "LATE", "L2", "L1", "G1")
+
+    async def typed(name: str, value: str, *loans: str) -> None:
+        field = panel.get_by_role("textbox", name=name)
+        await field.fill(value)
+        await field.press("Enter")
+        await shown(page, *loans)
+        await panel.get_by_role("button", name="Reset").click()
+        await shown(page, "LATE", "L2", "L1", "G1")
+
+    await typed("Yield (eff.): from", "20", "LATE", "L2")
+    await typed("Discount: to", "2", "L1", "G1")
+    await typed("Remaining: from", "13", "G1")
+    await typed("Rate: to", "10", "G1")
+    await typed("Price: from", "98", "L1", "G1")
+    await typed("Bid: from", "85", "L2")
+    await typed("Available: to", "60", "G1")
+    for choice, name, loans in (
+        ("checkbox", "Guaranteed", ["G1"]),
+        ("checkbox", "Insurer", ["G1"]),
+        ("checkbox", "Never late", ["L2", "L1", "G1"]),
+        ("button", "A", ["G1"]),
+    ):
+        await panel.get_by_role(choice, name=name, exact=choice == "button").first.click()  # type: ignore[arg-type]
+        await shown(page, *loans)
+        await panel.get_by_role("button", name="Reset").click()
+        await shown(page, "LATE", "L2", "L1", "G1")
+    await panel.get_by_label("Currency").select_option("CNY")
+    await shown(page, "G1")
+    await panel.get_by_label("Currency").select_option("")
+    await panel.get_by_label("Status").select_option("grace,late")
+    await expect(page.get_by_text("No loan fits these filters.")).to_be_visible()
+
+
+async def test_columns_are_chosen_and_stay_chosen(site: Site) -> None:
     page = await site.open()
     await shown(page, "LATE", "L2", "L1")
-    point = page.locator("figure circle").first
-    box = await point.bounding_box()
-    assert box is not None
-    await page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    header = page.get_by_role("columnheader")
+    await expect(header.get_by_text("Region")).to_have_count(0)
+    await page.get_by_role("button", name="Columns").click()
+    await page.get_by_role("checkbox", name="Region").check()
+    await page.get_by_role("checkbox", name="Last").uncheck()
+    await page.keyboard.press("Escape")
+    await page.reload()
+    await expect(header.get_by_text("Region")).to_be_visible()
+    await expect(header.get_by_text("Last")).to_have_count(0)
+
+
+async def test_a_click_on_the_map_filters_and_so_does_a_dragged_box(site: Site) -> None:
+    page = await site.open()
+    await shown(page, "LATE", "L2", "L1")
+    x, y = await painted(page, "grade-d")
+    await page.mouse.move(x, y)
+    await expect(page.locator("figure .tip")).to_contain_text("LATE")
+    await page.mouse.click(x, y)
     await shown(page, "LATE")
     assert "grade=D" in page.url
+    await page.get_by_role("button", name="Reset").first.click()
+    await shown(page, "LATE", "L2", "L1")
+    await page.mouse.move(x - 20, y - 4)
+    await page.mouse.down()
+    await page.mouse.move(x + 20, y + 16, steps=3)
+    await page.mouse.up()
+    await shown(page, "LATE")
+    assert "min_ytm=" in page.url
+
+
+async def painted(page: Page, token: str) -> tuple[float, float]:
+    """Wait for a pixel of the map that has a token's colour, and return where on the page it is."""
+    found = await page.wait_for_function(
+        """token => {
+            const canvas = document.querySelector("figure canvas");
+            const wanted = getComputedStyle(document.documentElement).getPropertyValue("--" + token).trim();
+            const rgb = [1, 3, 5].map((i) => parseInt(wanted.slice(i, i + 2), 16));
+            const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            for (let i = 0; i < data.length; i += 4) {
+                if (data[i + 3] < 180 || rgb.some((part, k) => Math.abs(data[i + k] - part) > 3)) continue;
+                const box = canvas.getBoundingClientRect();
+                return [box.left + (i / 4) % width, box.top + Math.floor(i / 4 / width)];
+            }
+        }""",
+        arg=token,
+    )
+    x, y = await found.json_value()
+    return x, y
 
 
 async def test_with_keys_alone_a_loan_is_found_opened_and_bought(site: Site) -> None:

@@ -6,6 +6,10 @@ import type {
   Assignment,
   Audit,
   Balances,
+  BoardFacets,
+  BoardLoan,
+  BoardMap,
+  BoardOrder,
   Candle,
   CashflowTotal,
   Loan,
@@ -20,6 +24,7 @@ import type {
   Status,
   Trade,
 } from "./types";
+import { BOARD_FIELDS } from "./types";
 
 /** A refusal of the API (a problem document), or `unreachable` if there was no answer at all. */
 export class ApiError extends Error {
@@ -116,6 +121,11 @@ const loanPath = (loanId: string): string => `/v1/loans/${encodeURIComponent(loa
 export const market = {
   status: () => ask<Status>("/v1/status"),
   loans: (query: Query, signal?: AbortSignal) => ask<Page<Loan>>("/v1/loans", query, signal),
+  rows: (query: Query, signal?: AbortSignal) =>
+    ask<Page<BoardLoan>>("/v1/loans", { ...query, fields: BOARD_FIELDS.join() }, signal),
+  order: (query: Query, signal?: AbortSignal) => ask<BoardOrder>("/v1/loans/order", query, signal),
+  map: (query: Query, signal?: AbortSignal) => ask<BoardMap>("/v1/loans/map", query, signal),
+  facets: (query: Query, signal?: AbortSignal) => ask<BoardFacets>("/v1/loans/facets", query, signal),
   loan: (loanId: string) => ask<Loan>(loanPath(loanId)),
   schedule: (loanId: string) => ask<Page<ScheduleRow>>(`${loanPath(loanId)}/schedule`),
   payments: (loanId: string) => ask<Page<Payment>>(`${loanPath(loanId)}/payments`, { limit: 500 }),

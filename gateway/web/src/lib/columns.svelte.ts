@@ -47,7 +47,7 @@ export const COLUMNS: Column[] = [
   { id: "due", label: "column.due", width: "7rem", ...num },
   { id: "outstanding", label: "column.outstanding", width: "8rem", ...num },
   { id: "region", label: "column.region", width: "minmax(6rem, 1fr)" },
-  { id: "bid", label: "column.bid", hint: "hint.bid", width: "6rem", ...num },
+  { id: "bid", label: "column.bid", hint: "hint.bid", width: "6rem", sort: "bid", descends: true, ...num },
   { id: "ask", label: "column.ask", hint: "hint.ask", width: "6rem", sort: "price", ...num },
   { id: "discount", label: "column.discount", hint: "hint.discount", width: "5.5rem", sort: "discount", descends: true, ...num },
   { id: "yield", label: "column.yield", hint: "hint.yield", width: "6.5rem", sort: "ytm", descends: true, ...num },

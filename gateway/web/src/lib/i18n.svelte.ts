@@ -85,21 +85,34 @@ export function percent(fraction: string | null | undefined, places = 2): string
     : numberFormat(places, places, "percent").format(fraction as `${number}`);
 }
 
+const clocks = new Map<string, Intl.DateTimeFormat>();
+
+/** Formats are costly to make: one of a kind is kept. */
+function dateFormat(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const name = `${words.locale} ${JSON.stringify(options)}`;
+  let format = clocks.get(name);
+  if (!format) {
+    format = new Intl.DateTimeFormat(words.locale, options);
+    clocks.set(name, format);
+  }
+  return format;
+}
+
 export function day(text: string | null | undefined): string {
   if (!text) return "—";
   const [year, month, date] = text.slice(0, 10).split("-").map(Number);
   const at = new Date(Date.UTC(year ?? 0, (month ?? 1) - 1, date ?? 1));
-  return new Intl.DateTimeFormat(words.locale, { dateStyle: "medium", timeZone: "UTC" }).format(at);
+  return dateFormat({ dateStyle: "medium", timeZone: "UTC" }).format(at);
 }
 
 export function moment(text: string | null | undefined, { seconds = true } = {}): string {
   if (!text) return "—";
   const timeStyle = seconds ? "medium" : "short";
-  return new Intl.DateTimeFormat(words.locale, { dateStyle: "short", timeStyle }).format(new Date(text));
+  return dateFormat({ dateStyle: "short", timeStyle }).format(new Date(text));
 }
 
 export function clock(at: Date | string): string {
-  return new Intl.DateTimeFormat(words.locale, { timeStyle: "medium" }).format(new Date(at));
+  return dateFormat({ timeStyle: "medium" }).format(new Date(at));
 }
 
 export function months(count: number): string {

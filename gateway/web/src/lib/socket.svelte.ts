@@ -17,11 +17,29 @@ const LOST_MS = 8_000;
 const BACKOFF_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
 const GATHER_MS = 30; // wishes of so long go out together
 
+interface Message {
+  channel?: string;
+  type?: Kind;
+  board?: string;
+  data?: Row[];
+  req_id?: number;
+  result?: { board?: string };
+}
+
 interface Wish {
   channel: string;
   symbol: string | null;
   depth: number | null;
   listeners: Set<Listener>;
+}
+
+/** Rows of a board as they are told: whole messages, so that what changed together is shown together. */
+export type BoardListener = (rows: Row[], kind: Kind) => void;
+
+interface BoardWish {
+  params: Record<string, unknown>;
+  listener: BoardListener;
+  id: string | null;
 }
 
 const nameOf = (channel: string, symbol: string | null): string => `${channel} ${symbol ?? ""}`;
@@ -37,6 +55,8 @@ class Socket {
   #wishes = new Map<string, Wish>();
   #wanted = new Set<Wish>();
   #unwanted = new Set<Wish>();
+  #boards = new Set<BoardWish>();
+  #asked = new Map<number, BoardWish>();
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #heardAt = 0;
@@ -84,6 +104,16 @@ class Socket {
     };
   }
 
+  /** Look at a board by the words of `GET /v1/loans` and `limit`, `fields`; returns what ends it. */
+  board(params: Record<string, unknown>, listener: BoardListener): () => void {
+    const wish: BoardWish = { params: { channel: "board", ...params }, listener, id: null };
+    this.#boards.add(wish);
+    this.#askForBoard(wish);
+    return () => {
+      if (this.#boards.delete(wish)) this.#send("unsubscribe", wish.params);
+    };
+  }
+
   /** Ask for a fresh snapshot of a stream that turned out to have a gap. */
   resync(channel: string, symbol: string): void {
     const wish = this.#wishes.get(nameOf(channel, symbol));
@@ -106,6 +136,8 @@ class Socket {
       this.#wanted = new Set(this.#wishes.values());
       this.#unwanted.clear();
       this.#flush();
+      this.#asked.clear();
+      for (const wish of this.#boards) this.#askForBoard(wish);
     };
     socket.onmessage = (event) => this.#hear(String(event.data));
     socket.onclose = () => {
@@ -131,7 +163,7 @@ class Socket {
 
   #hear(text: string): void {
     this.#heardAt = Date.now();
-    const message = JSON.parse(text) as { channel?: string; type?: Kind; data?: Row[]; method?: string };
+    const message = JSON.parse(text) as Message;
     if (this.state !== "online") {
       const isBack = this.state !== "stale";
       this.state = "online";
@@ -142,7 +174,14 @@ class Socket {
       this.lastHeard = new Date(this.#heardAt);
       return;
     }
-    if (!message.channel || !message.data) return; // an acknowledgement
+    if (!message.channel || !message.data) {
+      this.#acknowledged(message);
+      return;
+    }
+    if (message.channel === "board") {
+      for (const wish of this.#boards) if (wish.id === message.board) wish.listener(message.data, message.type ?? "update");
+      return;
+    }
     if (message.channel === "status") {
       this.status = { ...this.status, ...message.data[0] };
       return;
@@ -154,6 +193,18 @@ class Socket {
       if (row.symbol === undefined) continue;
       for (const listener of this.#wishes.get(nameOf(message.channel, row.symbol))?.listeners ?? []) listener(row, kind);
     }
+  }
+
+  #askForBoard(wish: BoardWish): void {
+    wish.id = null; // what comes before the acknowledgement belongs to another board
+    this.#send("subscribe", wish.params);
+    this.#asked.set(this.#request, wish);
+  }
+
+  #acknowledged(message: Message): void {
+    const wish = this.#asked.get(message.req_id ?? 0);
+    this.#asked.delete(message.req_id ?? 0);
+    if (wish && message.result?.board) wish.id = message.result.board;
   }
 
   #gather(): void {

@@ -80,6 +80,58 @@ export interface Loan extends Live {
   accrued: string;
 }
 
+/** What the board shows of a loan, all of it from one message. */
+export type BoardLoan = Pick<Loan, (typeof BOARD_FIELDS)[number] | "loan_id" | "symbol">;
+
+export const BOARD_FIELDS = [
+  "originator",
+  "purpose",
+  "currency",
+  "grade",
+  "claim_type",
+  "guarantee",
+  "status",
+  "halted",
+  "history",
+  "annual_rate",
+  "remaining_months",
+  "next_due",
+  "outstanding_principal",
+  "region",
+  "bid",
+  "bid_qty",
+  "ask",
+  "ask_qty",
+  "ytm_bid",
+  "ytm_ask",
+  "last",
+  "ytm_last",
+] as const satisfies readonly (keyof Loan)[];
+
+/** Ids in an order that stands still: of one moment. */
+export interface BoardOrder {
+  items: string[];
+  total: number;
+  timestamp: string;
+}
+
+/** Each list has one item per point. loan_id: null for a point of several loans. */
+export interface BoardMap {
+  remaining_months: number[];
+  ytm: string[];
+  grade: string[];
+  count: number[];
+  never_late: number[];
+  loan_id: (string | null)[];
+  total: number;
+  timestamp: string;
+}
+
+export type Facet = "status" | "currency" | "originator" | "grade" | "claim_type" | "guarantee" | "never_late";
+
+/** How many loans there are of each word. */
+export type BoardFacets = Record<Facet, Record<string, number>> & { total: number; timestamp: string };
+
 export interface Ticker extends Live {
   symbol: string;
   volume: string;
