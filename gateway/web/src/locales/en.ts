@@ -65,6 +65,7 @@ export const en = {
   "market.emptyWatchlist": "Nothing is on your watchlist yet: a star beside a loan puts it here.",
   "market.keys": "Keys: / search · ↑ ↓ rows · Enter open · b buy · s sell · w watch · Esc close",
 
+  "filter.takeOff": "Take off the filter {filter}",
   "filter.title": "Filters",
   "filter.reset": "Reset",
   "filter.onOffer": "Only what is on offer",

@@ -67,6 +67,7 @@ export const zh: Record<keyof typeof en, string> = {
   "market.emptyWatchlist": "自选为空：点击标的旁的星标即可加入。",
   "market.keys": "快捷键：/ 搜索 · ↑ ↓ 移动 · Enter 打开 · b 买入 · s 卖出 · w 自选 · Esc 关闭",
 
+  "filter.takeOff": "取消筛选：{filter}",
   "filter.title": "筛选",
   "filter.reset": "重置",
   "filter.onOffer": "仅显示转让中",
