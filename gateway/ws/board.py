@@ -39,6 +39,7 @@ START: Key = (-1, 0, "")  # before every key
 END: Key = (2, 0, "")  # behind every key
 ITEMS_MAX = 5_000  # rendered rows that are kept
 IDLE_PER_BUSY = 4  # however much changes, boards take at most a fifth of the time
+IDLE_PER_BUSY_ALONE = 19  # and a twentieth while nobody looks: so that who comes next does not wait for what changed
 
 Item = Callable[[LoanId], Row | None]
 
@@ -237,7 +238,8 @@ class Boards:
         """Bring the boards up to date again and again, until cancelled."""
         loop, took_s = asyncio.get_running_loop(), 0.0
         while True:
-            await asyncio.sleep(max(BOARD_EVERY_S, took_s * IDLE_PER_BUSY))
+            idle = IDLE_PER_BUSY if self._feeds else IDLE_PER_BUSY_ALONE
+            await asyncio.sleep(max(BOARD_EVERY_S, took_s * idle))
             start = loop.time()
             try:
                 await self.tick()
@@ -246,8 +248,6 @@ class Boards:
                 log.exception("boards_failed")
 
     async def tick(self) -> None:
-        if not self._feeds:
-            return
         await self._board.settle()
         changed = self._board.take_untold()
         for loan_id in changed:
