@@ -67,7 +67,7 @@ def bare_environment(place: Path) -> dict[str, str]:
                 and os.access(program, os.X_OK)
             ):
                 (programs / program.name).symlink_to(program)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DEBT_MARKET_", "NODE_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DEBT_MARKET_")}
     for name, file in (("PIP_CONFIG_FILE", ".config/pip/pip.conf"), ("NPM_CONFIG_USERCONFIG", ".npmrc")):
         if (Path.home() / file).exists():
             kept.setdefault(name, str(Path.home() / file))

@@ -14,7 +14,8 @@ import { socket, type Row } from "./socket.svelte";
 import { BOARD_FIELDS, type BoardLoan } from "./types";
 
 const PAGE_ROWS = 100; // fetched at once
-const AROUND = 20; // rows beyond those in view that are fetched with them
+const AROUND = 25; // rows beyond those in view that are to be known
+const AHEAD = 60; // and that are fetched, when some of these are not
 const FOLLOWED_AROUND = 10;
 const FETCH_MS = 60; // while rows fly by they are asked for so often
 const SETTLED_MS = 150; // what rests in view for so long is followed live
@@ -158,18 +159,21 @@ export class Listing {
   async #fetch(): Promise<void> {
     this.#fetching = undefined;
     const [from, to] = this.#view;
-    const near = this.order.slice(Math.max(0, from - AROUND), to + AROUND);
-    const wanted = near.filter((id) => !this.#rows.has(id) && !this.#awaited.has(id)).slice(0, PAGE_ROWS);
-    if (wanted.length === 0) return;
-    for (const id of wanted) this.#awaited.add(id);
+    const isLacking = (id: string): boolean => !this.#rows.has(id) && !this.#awaited.has(id);
+    const around = (more: number): string[] => this.order.slice(Math.max(0, from - more), to + more);
+    if (!around(AROUND).some(isLacking)) return;
+    // What is in view comes first, then what lies ahead.
+    const wanted = [...this.order.slice(from, to), ...around(AHEAD)].filter(isLacking);
+    const asked = new Set(wanted.slice(0, PAGE_ROWS));
+    for (const id of asked) this.#awaited.add(id);
     const { signal } = this.#abort;
     await this.#guarded(signal, async () => {
-      const page = await market.rows({ loan_id: wanted.join(), status: "all", limit: PAGE_ROWS }, signal);
+      const page = await market.rows({ loan_id: [...asked].join(), status: "all", limit: PAGE_ROWS }, signal);
       if (signal.aborted) return;
       // What is followed was told later than this, or will be.
       for (const loan of page.items) if (!(this.#isTold && this.#followed?.ids.has(loan.loan_id))) this.#put(loan);
     });
-    for (const id of wanted) this.#awaited.delete(id);
+    for (const id of asked) this.#awaited.delete(id);
     if (!signal.aborted && this.#rows.size > ROWS_KEPT) this.#forget();
   }
 

@@ -1,0 +1,277 @@
+"""The market page with 100,000 loans in a real browser: frames while it scrolls and prices move, against an empty page.
+
+    python benchmarks/page_scroll.py [--loans 100000] [--moves-per-s 400] [--seconds 10] [--runs 3] [--smoke]
+
+Debian's Chromium without a window or GPU, driven by Playwright; the market (engine, gateway, PostgreSQL) is a process
+beside it on the same machine. Every run scrolls both pages the same ways: `read` at 6,000 px/s, `fling` at 60,000 px/s,
+`jump` anywhere ten times a second as by dragging the scroll bar, `rest` where only prices move. A frame is on time if
+the browser's clock says that none was left out before it (16.7 ms at 60 Hz). The empty page is a box of the same height
+with nothing in it: what it loses is the machine's doing. Half of the moves are of the loans that are scrolled through.
+The claim: at most a few frames in a hundred more than the empty page loses, and no task of more than 50 ms.
+Setting up 100,000 loans takes about a minute, a run four times `--seconds` for each page.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from playwright.async_api import Page, async_playwright
+
+from gateway.app import build_gateway
+from gateway.auth import KeyRing
+from gateway.config import Settings
+from gateway.demo.book import ORIGINATORS, seeded_book
+from gateway.lifecycle import (
+    bound_socket,
+    database,
+    engine_running,
+    first_admin_key,
+    migrated,
+    new_engine,
+    open_market,
+    page_served,
+    reading_pool,
+)
+from gateway.metrics import Metrics
+from gateway.page import DIST
+from market.claims.loan import LIVE_STATUSES
+from market.commands import AccountKind, Command, MassQuote, OpenAccount, Quote
+from market.engine import Engine
+from market.ids import AccountId, Face, LoanId, PriceBp
+from market.settlement.writer import PostgresStore
+
+TODAY = date(2024, 5, 1)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FRAME_MS = 1000 / 60
+ON_TIME_MS = FRAME_MS + 0.2  # the clock of frames is exact to a tenth
+SUBMITTED_AT_ONCE = 2_000
+QUOTES_AT_ONCE = 500
+HOT = 3_000  # loans of the best yields, through which most scrolling goes
+READY_S = 900.0
+
+SCROLLER = "document.querySelector('[role=grid]') ?? document.querySelector('#empty')"
+EMPTY = """height => {
+    document.body.innerHTML = '<div id="empty"><div></div></div>';
+    const box = document.querySelector('#empty');
+    Object.assign(box.style, { height: '700px', overflow: 'auto' });
+    box.firstChild.style.height = height + 'px';
+}"""
+MEASURE = f"""async ([way, seconds]) => {{
+    const box = {SCROLLER};
+    const room = box.scrollHeight - box.clientHeight;
+    const tasks = [];
+    const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration)));
+    observer.observe({{ entryTypes: ["longtask"] }});
+    const texts = {{ changes: 0 }};
+    const watch = new MutationObserver((records) => (texts.changes += records.length));
+    watch.observe(box, {{ subtree: true, characterData: true, childList: true }});
+    let seed = 7;
+    const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+    box.scrollTop = 0;
+    await new Promise((done) => setTimeout(done, 500));
+    const frames = [];
+    await new Promise((done) => {{
+        let first, last, step = way === "read" ? 100 : 1000;
+        const frame = (at) => {{
+            first ??= at;
+            if (last !== undefined) frames.push(at - last);
+            last = at;
+            if (at - first > seconds * 1000) return done();
+            if (way === "jump") {{
+                if (frames.length % 6 === 0) box.scrollTop = random() * room;
+            }} else if (way !== "rest") {{
+                const next = box.scrollTop + step;
+                if (next < 0 || next > Math.min(room, way === "read" ? 130000 : room)) step = -step;
+                box.scrollTop = next;
+            }}
+            requestAnimationFrame(frame);
+        }};
+        requestAnimationFrame(frame);
+    }});
+    observer.disconnect();
+    watch.disconnect();
+    return {{ frames, tasks, changes: texts.changes }};
+}}"""
+
+
+@dataclass
+class Told:
+    """What a page did while it was scrolled one way. changes: of texts and elements in the list."""
+
+    frames: list[float]
+    tasks: list[float]
+    changes: int
+
+    @property
+    def on_time(self) -> float:
+        return sum(frame <= ON_TIME_MS for frame in self.frames) / len(self.frames)
+
+    @property
+    def p99_ms(self) -> float:
+        return sorted(self.frames)[int(0.99 * (len(self.frames) - 1))]
+
+    def __str__(self) -> str:
+        longest = max(self.tasks, default=0)
+        return (
+            f"{self.on_time:6.1%} of {len(self.frames):4} frames on time, p99 {self.p99_ms:5.1f} ms, "
+            f"{len(self.tasks)} tasks over 50 ms (longest {longest:.0f} ms), {self.changes:,} changes"
+        )
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loans", type=int, default=100_000)
+    parser.add_argument("--moves-per-s", type=int, default=400, help="prices that change")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each way of scrolling")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="a few loans and frames: only to see that it runs")
+    parser.add_argument("--market", type=Path, help=argparse.SUPPRESS)  # the process beside the browser
+    options = parser.parse_args()
+    if options.smoke:
+        options.loans, options.seconds, options.runs = 1_000, 0.3, 1
+    if options.market is not None:
+        await run_market(options.market, options.loans, options.moves_per_s)
+        return
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None or not (DIST / "index.html").exists():
+        print("not measured: it needs Chromium (apt-get install chromium) and the built page (python hatch_build.py)")
+        return
+    print(f"machine  {platform.machine()}, {os.cpu_count()} cores, no GPU, Python {platform.python_version()}")
+    print(f"input    {options.loans:,} loans, {options.moves_per_s} prices a second, {options.seconds:g} s a way")
+    async with market_beside(options) as url, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS, headless=True)
+        for _ in range(options.runs):
+            page = await browser.new_page(viewport={"width": 1360, "height": 850}, locale="en-GB")
+            ready_ms = await opened(page, url)
+            height = await page.evaluate(f"({SCROLLER}).scrollHeight")
+            listed = await page.evaluate("document.querySelector('[role=grid]').ariaRowCount")
+            print(f"ready    {ready_ms:.0f} ms after the address was opened, {int(listed):,} rows")
+            empty = await browser.new_page(viewport={"width": 1360, "height": 850})
+            await empty.evaluate(EMPTY, height)
+            for way in ("read", "fling", "jump", "rest"):
+                for name, where in (("empty", empty), ("market", page)):
+                    await where.bring_to_front()
+                    told = Told(**await where.evaluate(MEASURE, [way, options.seconds]))
+                    print(f"{way:5}    {name:6} {told}")
+            await page.close()
+            await empty.close()
+        await browser.close()
+
+
+async def opened(page: Page, url: str) -> float:
+    """Open the market page; return after how many milliseconds its first row is whole."""
+    began = time.perf_counter()
+    await page.goto(url)
+    await page.locator("[role=grid] strong", has_text="%").first.wait_for(timeout=60_000)
+    took_ms = (time.perf_counter() - began) * 1_000
+    await page.wait_for_timeout(1_000)
+    return took_ms
+
+
+# The market
+
+
+@asynccontextmanager
+async def market_beside(options: argparse.Namespace) -> AsyncIterator[str]:
+    """Run the market in a process of its own; give its address once all loans are on offer."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--market", folder, "--loans", str(options.loans)]
+        process = await asyncio.create_subprocess_exec(*command, "--moves-per-s", str(options.moves_per_s))
+        ready = Path(folder) / "ready.json"
+        try:
+            async with asyncio.timeout(READY_S):
+                while not ready.exists():
+                    if process.returncode is not None:
+                        sys.exit("the market did not start")
+                    await asyncio.sleep(0.1)
+            yield str(json.loads(ready.read_text())["url"])
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+
+async def run_market(folder: Path, loans: int, moves_per_s: int) -> None:
+    """Fill a market and move its prices until the process is ended."""
+    settings = Settings(embedded=True, data_dir=folder / "data", port=0, business_date=TODAY, log_level="WARNING")
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(bound_socket(settings.host, settings.port))
+        dsn = await stack.enter_async_context(database(settings))
+        await migrated(dsn)
+        metrics = Metrics()
+        engine = new_engine(PostgresStore(dsn, wait_s=5.0), settings, metrics)
+        pool = await stack.enter_async_context(reading_pool(dsn, settings))
+        keys = KeyRing(pool, clock=time.time_ns)
+        gateway = build_gateway(
+            settings=settings, engine=engine, pool=pool, keys=keys, metrics=metrics, clock=time.time_ns
+        )
+        await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
+        await open_market(engine, settings)
+        offers = await filled(engine, loans)
+        admin = await first_admin_key(keys)
+        settings = settings.model_copy(update={"ready_file": folder / "ready.json"})  # not before all is on offer
+        await stack.enter_async_context(page_served(gateway.app, listening, settings, admin))
+        await move_prices(engine, offers, moves_per_s)
+
+
+Offers = list[tuple[AccountId, LoanId]]
+
+
+async def filled(engine: Engine, count: int) -> Offers:
+    """Register loans, and offer each that is still owed near par; return these, the highest rates first."""
+    book = seeded_book(count, seed=1, today=TODAY)
+    names = [name for titles in ORIGINATORS.values() for name in titles]
+    await submitted(engine, [OpenAccount(account_id=AccountId(name), kind=AccountKind.ORIGINATOR) for name in names])
+    await submitted(engine, book)
+    offered = [loan for loan in book if loan.status in LIVE_STATUSES and loan.issued_face]
+    offered.sort(key=lambda loan: -loan.terms.annual_rate_ppm)
+    offers = [(loan.terms.originator, loan.terms.loan_id) for loan in offered]
+    rng = random.Random(1)
+    await submitted(engine, quotes(offers, rng))
+    return offers
+
+
+def quotes(offers: Sequence[tuple[AccountId, LoanId]], rng: random.Random) -> list[Command]:
+    by_owner: dict[AccountId, list[Quote]] = {}
+    for owner, loan_id in offers:
+        price = PriceBp(rng.randint(9_700, 10_050))
+        by_owner.setdefault(owner, []).append(Quote(loan_id, None, Face(0), price, Face(rng.randint(1, 50) * 100_00)))
+    return [
+        MassQuote(account_id=owner, quote_set="q", connection="c-1", quotes=tuple(told[i : i + QUOTES_AT_ONCE]))
+        for owner, told in by_owner.items()
+        for i in range(0, len(told), QUOTES_AT_ONCE)
+    ]
+
+
+async def submitted(engine: Engine, commands: Sequence[Command]) -> None:
+    for start in range(0, len(commands), SUBMITTED_AT_ONCE):
+        part = commands[start : start + SUBMITTED_AT_ONCE]
+        await asyncio.gather(*(engine.submit(command, actor="benchmark") for command in part))
+
+
+async def move_prices(engine: Engine, offers: Offers, per_s: int) -> None:
+    """Half of the moves are of the loans with the highest rates; ten times a second, for ever."""
+    rng = random.Random(2)
+    each = max(1, per_s // 10)
+    while True:
+        began = time.perf_counter()
+        part = min(each // 2, len(offers))
+        chosen = rng.sample(offers[:HOT], part) + rng.sample(offers, part)
+        await submitted(engine, quotes(dict.fromkeys(chosen), rng))  # type: ignore[arg-type]
+        await asyncio.sleep(max(0.0, 0.1 - (time.perf_counter() - began)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
