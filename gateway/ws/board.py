@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -200,6 +201,7 @@ class Boards:
     def __init__(self, board: CommittedBoard, views: Views, *, boards_max: int, metrics: Metrics) -> None:
         self._board, self._views, self._boards_max = board, views, boards_max
         self._feeds: dict[str, BoardFeed] = {}
+        self._somebody_looks = asyncio.Event()
         self._items: dict[LoanId, Row] = {}  # rendered for one board, good for all until the loan changes again
         metrics.watch("gateway_boards", "Different boards that sockets look at", lambda: len(self._feeds))
 
@@ -214,6 +216,7 @@ class Boards:
                 raise Busy("too many different boards are looked at: ask for one that others have")
             feed = BoardFeed(self._board, view, self._item)
             self._feeds[feed.id] = feed
+            self._somebody_looks.set()
         return feed
 
     @property
@@ -238,14 +241,23 @@ class Boards:
         """Bring the boards up to date again and again, until cancelled."""
         loop, took_s = asyncio.get_running_loop(), 0.0
         while True:
-            idle = IDLE_PER_BUSY if self._feeds else IDLE_PER_BUSY_ALONE
-            await asyncio.sleep(max(BOARD_EVERY_S, took_s * idle))
+            await self._pause(took_s)
             start = loop.time()
             try:
                 await self.tick()
                 took_s = loop.time() - start
             except Exception:  # our bug, but not the market's end
                 log.exception("boards_failed")
+
+    async def _pause(self, took_s: float) -> None:
+        """Wait as long as the time that was taken wants it; the first who looks ends the long wait of being alone."""
+        if self._feeds:
+            await asyncio.sleep(max(BOARD_EVERY_S, took_s * IDLE_PER_BUSY))
+            return
+        self._somebody_looks.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(BOARD_EVERY_S, took_s * IDLE_PER_BUSY_ALONE)):
+                await self._somebody_looks.wait()
 
     async def tick(self) -> None:
         await self._board.settle()

@@ -1,5 +1,6 @@
 """The board's channel: what a reader has who applied every message is what a page of the board shows."""
 
+import asyncio
 import random
 from contextlib import suppress
 from datetime import timedelta
@@ -198,3 +199,24 @@ async def test_boards_that_nobody_looks_at_are_forgotten_and_there_is_a_limit() 
         rig.boards.feed(BoardView(Wanted(loans=frozenset({LoanId(f"L{n}")})), 5))
     await rig.boards.tick()
     rig.boards.feed(BoardView(Wanted(text="one more"), 5))
+
+
+async def test_the_first_who_looks_does_not_wait_for_a_long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, the boards pause for long after they took long; what changes then is told at the usual pace."""
+    monkeypatch.setattr(channel_module, "IDLE_PER_BUSY_ALONE", 1e9)
+    monkeypatch.setattr(channel_module, "BOARD_EVERY_S", 0.001)
+    rig = Rig()
+    running = asyncio.create_task(rig.boards.run())
+    for _ in range(20):  # it has worked once, and pauses
+        await asyncio.sleep(0.001)
+    feed = rig.boards.feed(_view({"loan_id": "L05"}, 1))
+    with feed.joining():
+        await feed.prepare(None)  # type: ignore[arg-type]
+        reader = Reader(feed)
+        reader.join()
+    rig.do(sell("ORIG", 9_900, 1_00, loan_id="L05"))
+    async with asyncio.timeout(10):
+        while reader.rows.get("L05", {}).get("ask") != "99.00":
+            await asyncio.sleep(0.001)
+            reader.catch_up()
+    running.cancel()
