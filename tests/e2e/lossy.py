@@ -13,16 +13,18 @@ from tests.e2e.stack import Stack
 
 
 class LossyLine:
-    """What happens to the next frame of a method: `requests` by name, `replies` by name, each told once.
+    """What happens to the next frame of a method or channel: `requests`, `replies` and `pushes` by name.
 
     requests: "cut" loses it and the connection, "hold" keeps it for `release` and cuts the connection.
     replies: "cut" loses it and the connection, "lose" loses the reply alone.
+    pushes: "lose" loses the next one, "falsify" gives each a wrong checksum, as long as it stands there.
     """
 
     def __init__(self, target: str) -> None:
         self.url = ""
         self.requests: dict[str, str] = {}
         self.replies: dict[str, str] = {}
+        self.pushes: dict[str, str] = {}
         self.connections = 0
         self._target = target
         self._held: list[tuple[aiohttp.ClientWebSocketResponse, str]] = []
@@ -35,8 +37,8 @@ class LossyLine:
             service = await http.ws_connect(self._target, max_msg_size=0)
             tasks = [asyncio.create_task(self._up(client, service)), asyncio.create_task(self._down(client, service))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            assert request.transport is not None
-            request.transport.abort()
+            if request.transport is not None:
+                request.transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -73,7 +75,13 @@ class LossyLine:
                     return
                 case "lose":
                     continue
-            await client.send_str(frame.data)
+            match self.pushes.get(channel := message.get("channel") or ""):
+                case "lose":
+                    del self.pushes[channel]
+                    continue
+                case "falsify":
+                    message["data"][0]["checksum"] ^= 1
+            await client.send_str(json.dumps(message))
 
 
 @asynccontextmanager

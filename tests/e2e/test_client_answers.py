@@ -1,13 +1,15 @@
-"""An order of our client ends in a definite answer, whatever the line between it and the service does to its frames."""
+"""Whatever the line between client and service does to frames: orders end in a definite answer, feeds heal."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.client import Backoff, Fenced, MarketClient
+from gateway.client import Backoff, Connected, Fenced, Lost, MarketClient
 from tests.e2e.lossy import LossyLine, lossy_line
 from tests.e2e.stack import Stack
 
+PATIENCE_S = 10.0
 SOON = Backoff(first_s=0.01, most_s=0.05)
 OFFER = {"symbol": "L1/USD", "side": "sell", "limit_price": "99.00", "order_qty": "100.00", "cl_ord_id": "c1"}
 
@@ -77,3 +79,37 @@ async def test_a_cancel_is_asked_again(stack: Stack, line: LossyLine, client: Ma
     line.requests["cancel_order"] = "cut"
     assert (await client.cancel_order(cl_ord_id="c1"))["order_status"] == "canceled"
     assert open_orders(stack) == []
+
+
+async def test_a_message_that_was_lost_is_sent_again(stack: Stack, line: LossyLine, client: MarketClient) -> None:
+    """On the same connection: executions go on behind the last one that was heard, the book is asked for anew."""
+    book, executions = await client.book("L1/USD"), client.executions(from_seq=0)
+    await client.add_order(**OFFER)
+    assert (await anext(executions)).sequence == 1
+    line.pushes |= {"executions": "lose", "book": "lose"}
+    for n in (2, 3):
+        await client.add_order(**{**OFFER, "cl_ord_id": f"c{n}"})
+    async with asyncio.timeout(PATIENCE_S):
+        assert [(await anext(executions)).sequence for _ in range(2)] == [2, 3]
+        async for state in book.updates():
+            if state.is_live and state.best_ask == (9_900, 300_00):
+                break
+    assert (book.resyncs, client.connections) == (1, 1)
+
+
+async def test_a_connection_whose_snapshots_are_wrong_is_left(
+    stack: Stack, line: LossyLine, client: MarketClient
+) -> None:
+    events = client.events()
+    line.pushes["book"] = "falsify"
+    await client.add_order(**OFFER)
+    asking = asyncio.create_task(client.book("L1/USD"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await anext(events), Lost)
+        line.pushes.clear()
+        assert isinstance(await anext(events), Connected)
+        book = await asking
+        async for state in book.updates():
+            if state.is_live and state.best_ask == (9_900, 100_00):
+                break
+    assert (book.resyncs, client.connections) == (3, 2)

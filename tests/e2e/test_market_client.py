@@ -63,6 +63,18 @@ async def test_a_book_follows_the_market(stack: Stack, client: MarketClient) -> 
         await client.book("L9/USD")
 
 
+async def test_a_book_is_kept_to_one_depth_until_it_is_forgotten(stack: Stack, client: MarketClient) -> None:
+    book = await client.book("L1/USD")
+    with pytest.raises(ValueError, match="a depth of 10"):
+        await client.book("L1/USD", depth=25)
+    await client.forget(book)
+    with pytest.raises(Exception, match="not kept any more"):
+        await anext(book.updates())
+    await stack.do(sell("ORIG", 9_900, 100_00))
+    deeper = await client.book("L1/USD", depth=25)
+    assert (deeper.depth, len(deeper.asks), len(book.asks)) == (25, 1, 0)
+
+
 async def test_a_book_goes_on_where_it_was_after_a_lost_connection(stack: Stack, client: MarketClient) -> None:
     book, events = await client.book("L1/USD"), client.events()
     await stack.do(sell("ORIG", 9_900, 100_00))
