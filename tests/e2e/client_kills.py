@@ -26,6 +26,7 @@ from gateway.client import (
     MarketClient,
     NotSent,
     Unanswered,
+    Unresolved,
 )
 from market.errors import MarketError
 from tests.builders import deposit
@@ -74,13 +75,17 @@ class Program:
         self.books: list[Book] = []
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            for symbol, depth in BOOKS.items():
-                self.books.append(await self.client.book(symbol, depth))
-            await self.resolve()
-            for _ in range(HANDS):
-                group.create_task(self._trade())
+        """Trade until it is killed, or gives up because it is not served for too long: then it is started again."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen())
+                for symbol, depth in BOOKS.items():
+                    self.books.append(await self.client.book(symbol, depth))
+                await self.resolve()
+                for _ in range(HANDS):
+                    group.create_task(self._trade())
+        except* (Disconnected, Unanswered, Unresolved):
+            self.counts["gave up"] += 1
 
     async def resolve(self) -> None:
         """Ask what became of the orders that an earlier run was about to send."""
@@ -163,18 +168,14 @@ class Campaign:
                 while self.relay.cuts < until_cuts and not running.done():
                     await asyncio.sleep(0.005)
                 client.reconnect()
-                self._end(running)
+                running.cancel()
                 with suppress(asyncio.CancelledError):
                     await running
                 self.counts["connections"] += client.connections
                 self.counts["resyncs"] += sum(book.resyncs for book in program.books)
 
-    def _end(self, running: asyncio.Task[None]) -> None:
-        if not running.done():
-            running.cancel()
-
-    def _client(self) -> MarketClient:
-        return MarketClient(self.url, self.key, session="desk", timeout_s=2.0, backoff=SOON)
+    def _client(self, timeout_s: float = 2.0) -> MarketClient:
+        return MarketClient(self.url, self.key, session="desk", timeout_s=timeout_s, backoff=SOON)
 
     async def _others_trade(self) -> None:
         traders = Traders(self.stack, self.rng.randint(0, 1 << 30))
@@ -198,7 +199,7 @@ class Campaign:
 
     async def _check(self) -> None:
         """On a line that holds, one more run reads what is left; then compare with the engine and the tables."""
-        async with self._client() as client:
+        async with self._client(timeout_s=PATIENCE_S) as client:
             program = Program(client, self.desk, self.rng, self.counts)
             listening = asyncio.create_task(program._listen())
             books = [await client.book(symbol, depth) for symbol, depth in BOOKS.items()]
