@@ -1,7 +1,8 @@
-"""README's pictures of the running demo: docs/images/market.png and loan.png. Run it by ./dev screenshots."""
+"""The pictures of the running demo, in docs/images: market.png, loan.png, terminal.svg. Run it by ./dev screenshots."""
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from playwright.async_api import Page, async_playwright
 
+from gateway.client import ApiKey, MarketClient
+from gateway.terminal.screen import Terminal
 from tests.page import ROOT, built_page
 from tests.service import COMMAND, environment
 
@@ -19,6 +22,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 TRADING_S = 45.0  # so that there is something to see
 START_TIMEOUT_S = 180.0
 LOAN = "DM-00001"
+MAKER = "MM-2"
+TERMINAL_S = 20.0  # for some fills
 
 
 async def main() -> None:
@@ -39,6 +44,7 @@ async def main() -> None:
                 page = await browser.new_page(viewport={"width": 1360, "height": 850}, locale="en-GB")
                 await _pictures(page, url, passwords["visitor"])
                 await browser.close()
+            await _terminal(url, ApiKey(**json.loads((data / "demo.json").read_text())["keys"][MAKER]))
         finally:
             demo.terminate()
             demo.wait(60)
@@ -67,6 +73,29 @@ async def _pictures(page: Page, url: str, password: str) -> None:
     await page.get_by_test_id("total").wait_for()
     await page.wait_for_timeout(2_500)
     await page.screenshot(path=IMAGES / "loan.png")
+
+
+async def _terminal(url: str, key: ApiKey) -> None:
+    """The terminal as it is after some fills. Its fonts are the reader's own: the picture asks nobody for any."""
+    async with MarketClient(url, key) as market:
+        app = Terminal(market)
+        async with app.run_test(size=(140, 36)) as pilot:
+            await pilot.pause(TERMINAL_S)
+            await pilot.press("2")
+            market_panel = app.table("market")
+            for _ in range(2):  # the highest first
+                market_panel.sort_on(market_panel.titles.index("ytm bid"))
+            await pilot.pause(1.0)
+            picture = app.export_screenshot()
+    for what, instead in (
+        (r"@font-face\s*{.*?}", ""),
+        (r"terminal-\d+-", "t-"),
+        (r' clip-path="url\(#t-line-\d+\)"', ""),
+        (r'<clipPath id="t-line-.*?</clipPath>', ""),
+        (r"\s*\n\s*", "\n"),
+    ):
+        picture = re.sub(what, instead, picture, flags=re.DOTALL)
+    (IMAGES / "terminal.svg").write_text(picture)
 
 
 if __name__ == "__main__":

@@ -41,13 +41,18 @@ class RevokedKey(BaseModel):
 
 
 class SessionInfo(BaseModel):
-    """Who one is. An API key has no login; a session's writes carry csrf_token as X-CSRF-Token."""
+    """Who one is. An API key has no login; a session's writes carry csrf_token as X-CSRF-Token.
+
+    blocked: by one's own kill switch.  frozen: by the operator.
+    """
 
     login: str | None
     user_id: str | None
     account_id: str
     kind: AccountKind
     name: str
+    blocked: bool
+    frozen: bool
     scopes: list[Scope]
     csrf_token: str | None
     created_at: Moment | None

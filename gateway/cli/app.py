@@ -17,6 +17,7 @@ from gateway.cli.calls import ClientSettings, DayRoll, ImportLoans, Service
 from gateway.cli.ledger import Check, DatabaseCommand, Migrate, Replay, VerifyTitle
 from gateway.cli.processes import Demo, Engine, Gateway, Serve, Standby
 from gateway.cli.shell import REFUSED, USAGE, UsageError, fail, said
+from gateway.cli.terminal import Terminal
 from gateway.config import Settings
 from gateway.demo.run import DemoSettings
 from gateway.lifecycle import StartError
@@ -48,6 +49,7 @@ class App(BaseSettings):
     demo: CliSubCommand[Demo] = Field(description="run a market with made-up loans and traders, to look at")
     import_loans: CliSubCommand[ImportLoans] = Field(description="register the loans of a CSV file")
     service: CliSubCommand[Service] = Field(description="book a CSV file of servicing events")
+    terminal: CliSubCommand[Terminal] = Field(description="a market-maker's screen, on a running market")
     day_roll: CliSubCommand[DayRoll] = Field(description="move the business date forward")
     migrate: CliSubCommand[Migrate] = Field(description="bring a database to this version's schema")
     check: CliSubCommand[Check] = Field(description="verify log, balances and positions from the tables")
@@ -89,6 +91,16 @@ def run(arguments: list[str]) -> int:
         raise UsageError("; ".join(map(said, e.errors()))) from e
     assert isinstance(
         command,
-        Serve | Engine | Standby | Gateway | Demo | ImportLoans | Service | DayRoll | VerifyTitle | DatabaseCommand,
+        Serve
+        | Engine
+        | Standby
+        | Gateway
+        | Demo
+        | ImportLoans
+        | Service
+        | Terminal
+        | DayRoll
+        | VerifyTitle
+        | DatabaseCommand,
     )
     return command.run()

@@ -21,15 +21,16 @@ from market.ids import AccountId
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-class ClientSettings(EnvSettings):
-    """What a command needs that talks to a running market."""
+class ConnectionSettings(EnvSettings):
+    """Where a running market is, and who asks it."""
 
     url: str | None = Field(default=None, description=f"where the market is (default: {DEFAULT_URL})")
-    key: str | None = Field(default=None, repr=False, description="API key with the scope admin, KEY:SECRET")
+    key: str | None = Field(
+        default=None, repr=False, description="API key, KEY:SECRET; to run a market, of scope admin"
+    )
     key_file: Path | None = Field(default=None, description="file with KEY:SECRET")
     secret: str | None = Field(default=None, repr=False, description="the key's secret, if --key comes without it")
     secret_file: Path | None = Field(default=None, description="file with the secret")
-    as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
 
     @property
     def api_key(self) -> ApiKey | None:
@@ -42,12 +43,18 @@ class ClientSettings(EnvSettings):
         _ = self.api_key
         return self
 
-    def client(self, connections_max: int = 1) -> Client:
-        return Client(self.url or DEFAULT_URL, self.api_key, connections_max=connections_max)
-
     def require_key(self) -> None:
         if self.api_key is None:
             raise UsageError("--key KEY:SECRET is missing (or DEBT_MARKET_KEY and DEBT_MARKET_SECRET)")
+
+
+class ClientSettings(ConnectionSettings):
+    """What a command needs that asks a running market and ends."""
+
+    as_json: bool = Field(default=False, alias="json", description="answer with one JSON object on standard output")
+
+    def client(self, connections_max: int = 1) -> Client:
+        return Client(self.url or DEFAULT_URL, self.api_key, connections_max=connections_max)
 
 
 class ImportLoans(ClientSettings):

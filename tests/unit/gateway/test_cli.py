@@ -3,6 +3,8 @@
 import gzip
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,19 @@ def test_wrong_usage_is_exit_code_2(
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "demo", "import-loans", "service", "day-roll", "migrate", "check", "verify-title", "replay", "bench"],
+    [
+        "serve",
+        "demo",
+        "import-loans",
+        "service",
+        "terminal",
+        "day-roll",
+        "migrate",
+        "check",
+        "verify-title",
+        "replay",
+        "bench",
+    ],
 )
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(command, "--help") == 0
@@ -86,3 +100,25 @@ def test_a_cut_off_file_is_refused_whole(capsys: pytest.CaptureFixture[str], tmp
 def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("bench", "--list") == 0
     assert "bulk_yields" in capsys.readouterr().out.split()
+
+
+def test_the_terminal_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "textual", None)
+    assert exit_code("terminal", "--key", "k:s") == 2
+    assert "pip install 'debt-market[tui]'" in capsys.readouterr().err
+
+
+def test_no_other_command_needs_the_terminals_library() -> None:
+    program = "import sys, gateway.cli.app; sys.exit('textual' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_key_may_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is taken: what is wrong is that nobody answers."""
+    (tmp_path / "key").write_text("ak_1:secret\n")
+    assert exit_code("day-roll", "--url", "http://127.0.0.1:9", "--key-file", "key") == 1
+    assert "no answer from http://127.0.0.1:9" in capsys.readouterr().err
+    (tmp_path / "key").write_text("nonsense")
+    for arguments in (["--key-file", "key"], ["--key-file", "none"]):
+        assert exit_code("terminal", *arguments) == 2
+    assert "can't be read" in capsys.readouterr().err
