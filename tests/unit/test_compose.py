@@ -146,3 +146,21 @@ def test_the_image_copies_what_is_there() -> None:
     user = re.search(r"^USER (\S+)$", dockerfile, re.MULTILINE)
     assert user is not None
     assert {SERVICES[name]["user"] for name in OURS} == {user[1]}
+    assert "alias" not in dockerfile, "a shell reads a whole line before it knows the aliases in it"
+
+
+def test_prometheus_and_grafana_find_their_files_where_they_are_mounted() -> None:
+    mounted = {
+        target: ROOT / source
+        for name in ("prometheus", "grafana")
+        for source, target, *_ in (volume.split(":") for volume in SERVICES[name]["volumes"])
+    }
+    config = mounted[SERVICES["prometheus"]["command"][0].removeprefix("--config.file=")]
+    for rules in YAML(typ="safe").load(config)["rule_files"]:
+        assert mounted[f"/etc/prometheus/{rules}"].name == rules
+    providers = YAML(typ="safe").load(mounted["/etc/grafana/provisioning/dashboards/market.yml"])["providers"]
+    for provider in providers:
+        assert list(mounted[provider["options"]["path"]].glob("*.json"))
+    sources = YAML(typ="safe").load(mounted["/etc/grafana/provisioning/datasources/market.yml"])["datasources"]
+    assert [source["url"] for source in sources] == ["http://prometheus:9090"]
+    assert set(SERVICES["grafana"]["networks"]) & set(SERVICES["prometheus"]["networks"])
