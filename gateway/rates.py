@@ -5,6 +5,7 @@ through when the bucket is full, and leaves it in debt: no batch is too large fo
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,6 +77,7 @@ class Rates:
         self._per_s = self.limits.per_s()
         self._burst_ns = self.limits.burst_s * SECOND_NS
         self._clock = clock
+        self._spent: Counter[tuple[AccountId, Bucket]] | None = None  # since it was last taken, if anybody takes it
         self._full_at: dict[tuple[AccountId, Bucket], int] = {}  # when it is, or was; a bucket not here is full
 
     def take(self, account_id: AccountId, bucket: Bucket, count: int = 1) -> None:
@@ -89,6 +91,23 @@ class Rates:
             wait_ms = -(-lacking_ns // 1_000_000)
             raise RateLimited(f"too many {bucket}", prefix=prefix, retry_after_ms=wait_ms)
         self._full_at[account_id, bucket] = full_at + count * price_ns
+        if self._spent is not None:
+            self._spent[account_id, bucket] += count
+
+    def owe(self, account_id: AccountId, bucket: Bucket, count: int) -> None:
+        """Count what the account paid for elsewhere, even if the bucket did not have it."""
+        now = self._clock()
+        full_at = max(self._full_at.get((account_id, bucket), now), now)
+        self._full_at[account_id, bucket] = full_at + count * (SECOND_NS // self._per_s[bucket])
+
+    def note_spending(self) -> None:
+        """From now on somebody takes it, again and again."""
+        self._spent = Counter()
+
+    def take_spent(self) -> list[tuple[tuple[AccountId, Bucket], int]]:
+        """Return what was paid for here since the last call."""
+        spent, self._spent = self._spent, Counter()
+        return [] if spent is None else [(key, count) for key, count in spent.items() if count]
 
     def rate(self, account_id: AccountId, bucket: Bucket) -> Rate:
         per_s = self._per_s[bucket]

@@ -41,6 +41,7 @@ from gateway.lifecycle import (
 )
 from gateway.metrics import Metrics
 from gateway.monitor import engine_monitored
+from gateway.shared_rates import share_rates
 from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake
@@ -175,6 +176,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         await reached(gateway.sessions.load())
         follow = follow_credentials(dsn, keys, gateway.sessions)
         await stack.enter_async_context(_task(follow, "the ear for credentials"))
+        sharing = share_rates(redis, names, engine.gateway, gateway.rates)
+        await stack.enter_async_context(_task(sharing, "the word of what accounts spend"))
         admin_key = await first_admin_key(keys)
         running = await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
         stack.callback(gateway.attachments.hand_over)  # before the sockets are closed, as is the last word of presence

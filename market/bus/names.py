@@ -2,6 +2,7 @@
 
 commands: a stream; gateways add, the engine reads.  events: a channel; the engine tells every commit to all gateways.
 replies: a channel per gateway; outcomes of its commands.  asks: a channel; gateways ask for the whole state.
+spent: a channel; gateways tell each other what accounts spent.
 leader: a key that lives as long as the writing engine does.
 gateways: a set; each has a key that lives as it does, and a hash of the sessions attached to it.
 """
@@ -27,6 +28,10 @@ class Names:
     @property
     def asks(self) -> str:
         return self._of("asks")
+
+    @property
+    def spent(self) -> str:
+        return self._of("spent")
 
     @property
     def leader(self) -> str:

@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
-from gateway.client import Client
+from gateway.client import ApiError, ApiKey, Client
+from tests.e2e.browser import Browser, browser
 from tests.e2e.topology import order, placed, prepare, topology
 from tests.redis_server import RedisServer
 
@@ -94,3 +97,73 @@ async def test_what_a_dead_gateway_left_to_be_cancelled_is_cancelled_and_a_sessi
                 await moved.close()
                 for socket in sockets:
                     await socket.close()
+
+
+async def test_a_sign_in_counts_at_every_gateway_and_so_does_its_end(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with topology(tmp_path, database, redis_server) as market:
+        market.start("engine", "engine")
+        one, other = await asyncio.gather(market.gateway("one", "--allow-signup"), market.gateway("other"))
+        async with one, other, browser(one.url) as here, browser(other.url) as there:
+            assert (await here.sign_up("ada")).status == 201
+            there.client.cookie_jar.update_cookies(here.cookies, URL(other.url))
+            there.csrf = here.csrf
+            await _told(there, 200)
+            assert (await there.sign_out()).status == 200  # at the gateway that it did not sign in at
+            await _told(there, 401)
+            await _told(here, 401)
+
+            keys = await prepare(one)
+            made = await one.post("/v1/admin/accounts/ORIG/api-keys", {"scopes": ["read"]})
+            async with Client(other.url, ApiKey(made["key"], made["secret"])) as reader:
+                await _reads(reader, True)
+                async with await reader.socket() as socket:
+                    await socket.login()
+                    async with Client(one.url, keys["ORIG"]) as owner:
+                        await owner.request("DELETE", f"/v1/api-keys/{made['key']}")
+                    await _reads(reader, False)
+                    assert await asyncio.wait_for(socket.wait_closed(), 10) == 4001
+
+
+async def test_an_account_has_one_budget_at_all_gateways(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    limits = ("--rate-orders-per-s", "20", "--rate-burst-s", "10")
+    async with topology(tmp_path, database, redis_server) as market:
+        market.start("engine", "engine")
+        one, other = await asyncio.gather(market.gateway("one", *limits), market.gateway("other", *limits))
+        async with one, other:
+            keys = await prepare(one)
+            async with Client(one.url, keys["ORIG"]) as here, Client(other.url, keys["ORIG"]) as there:
+                for i in range(4):
+                    orders = [order("sell", f"o-{i}-{k}", "1.00") for k in range(50)]
+                    await here.post("/v1/orders/batch", {"orders": orders})
+                half_a_bucket = [order("sell", f"there-{i}", "1.00") for i in range(100)]
+                with pytest.raises(ApiError, match="rate_limited"):
+                    await _all_placed(there, half_a_bucket)
+
+
+async def _all_placed(client: Client, orders: list[dict[str, str]]) -> None:
+    for each in orders:
+        await client.post("/v1/orders", each)
+
+
+async def _told(one: Browser, status: int) -> None:
+    """Wait until the gateway answers so."""
+    async with asyncio.timeout(10):
+        while (await one.get("/v1/session")).status != status:
+            await asyncio.sleep(0.01)
+
+
+async def _reads(client: Client, may: bool) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(ApiError):
+                await client.get("/v1/positions")
+                if may:
+                    return
+                continue
+            if not may:
+                return
+            await asyncio.sleep(0.01)
