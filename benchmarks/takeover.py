@@ -123,9 +123,9 @@ class Market:
         self.processes.append(process)
         return process
 
-    async def gateway(self) -> Client:
-        ready = self._folder / "ready.json"
-        process = self.start("gateway", "--port", "0", "--ready-file", str(ready))
+    async def gateway(self, *flags: str) -> Client:
+        ready = self._folder / f"ready-{len(self.processes)}.json"
+        process = self.start("gateway", "--port", "0", "--ready-file", str(ready), *flags)
         await process.said_at("listening")
         told = json.loads(ready.read_text())
         return Client(told["url"], ApiKey(**told["admin_key"]))

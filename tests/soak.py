@@ -1,18 +1,18 @@
 """The long runs behind what the product promises, with counts as arguments.
 
 usage: python -m tests.soak [--operations 1000000] [--events 1000000] [--commands 100000]
-                            [--kills 100] [--awaits 60] [--cuts 200] [--reconnects 1000]
+                            [--kills 100] [--awaits 60] [--cuts 200] [--reconnects 1000] [--rounds 20]
 
 The book against its plain reference, all money against exact fractions, the whole venue under random commands, and an
-engine that is killed and cut off, a connection that vanishes amid its frames, and our client on a line that breaks.
-The first difference ends it with a message that names seed and step. A count of 0 leaves a run out. The test suite runs
-a short version of each.
+engine that is killed and cut off, a connection that vanishes amid its frames, our client on a line that breaks, and
+every process of server mode replaced under load. The first difference ends it with a message that names seed and step.
+A count of 0 leaves a run out. The test suite runs a short version of each.
 """
 
 import argparse
 import asyncio
 
-from tests.e2e import client_kills, reconnects
+from tests.e2e import client_kills, reconnects, rolling
 from tests.integration.faults import campaign
 from tests.property import book_vs_reference, exact_world
 from tests.property.test_venue_random_world import COMMANDS, run_world
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--reconnects", type=int, default=1_000, help="ends of a connection amid its frames; then of our client's"
     )
+    parser.add_argument("--rounds", type=int, default=20, help="rolling restarts of all processes of server mode")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.operations:
@@ -46,6 +47,8 @@ def main() -> None:
     if arguments.reconnects:
         reconnects.run_campaign(lives=arguments.reconnects, seed=arguments.seed)
         client_kills.run_campaign(cuts=arguments.reconnects, seed=arguments.seed)
+    if arguments.rounds:
+        asyncio.run(rolling.run_campaign(rounds=arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -21,12 +21,16 @@ START_TIMEOUT_S = 60.0
 class Process:
     """One process of the market; its log is a file."""
 
-    def __init__(self, kind: str, name: str, folder: Path, *flags: str, **changed: str) -> None:
+    def __init__(
+        self, kind: str, name: str, folder: Path, *flags: str, command: list[str] | None = None, **changed: str
+    ) -> None:
         self.name, self.ready_file, self.log = name, folder / f"{name}.json", folder / f"{name}.log"
         if kind in {"gateway", "serve"}:
             flags = (*flags, "--port", "0", "--ready-file", str(self.ready_file))
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen([*COMMAND, kind, *flags], stderr=output, env=environment(**changed))
+            self.process = subprocess.Popen(
+                [*(command or COMMAND), kind, *flags], stderr=output, env=environment(**changed)
+            )
 
     async def says(self, words: str) -> None:
         await self._until(lambda: words in self.log.read_text(), f"say {words!r}")
@@ -75,11 +79,23 @@ class Topology:
         self.processes: list[Process] = []
 
     def start(
-        self, kind: str, name: str, *flags: str, dsn: str | None = None, redis_url: str | None = None, **changed: str
+        self,
+        kind: str,
+        name: str,
+        *flags: str,
+        dsn: str | None = None,
+        redis_url: str | None = None,
+        command: list[str] | None = None,
+        **changed: str,
     ) -> Process:
-        """Start a process. dsn, redis_url: its own ways there.  changed: environment variables of its own."""
+        """Start a process. dsn, redis_url: its own ways there.  command: another `debt-market` than this one.
+
+        changed: environment variables of its own.
+        """
         ways = ("--database-url", dsn or self._dsn, "--redis-url", redis_url or self._redis_url)
-        process = Process(kind, name, self._folder, *ways, "--business-date", "2024-05-02", *flags, **changed)
+        process = Process(
+            kind, name, self._folder, *ways, "--business-date", "2024-05-02", *flags, command=command, **changed
+        )
         self.processes.append(process)
         return process
 
