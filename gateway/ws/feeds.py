@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
+from sortedcontainers import SortedDict
+
 from gateway.candles import Candle, candle_of, candle_row
 from gateway.schemas import loan_object
 from gateway.views import LoanView, Views
@@ -87,6 +89,9 @@ class StateFeed(Feed):
 
     def merged(self, base: Any, count: int) -> Message:  # noqa: ARG002
         return push(self.channel, "update", [row | {"conflated": count} for row in self.rows()])
+
+    def rest(self, base: Any) -> Any:  # noqa: ARG002
+        return None
 
     def publish(self, message: Message) -> None:
         Outbox.offer_to_all(self.readers, self, message)
@@ -298,7 +303,11 @@ class CandleFeed(LoanFeed):
 
 
 class InstrumentFeed(StateFeed):
-    """Terms and status of one loan, or of all of them; told when something but the last price changes."""
+    """Terms and status of one loan, or of all of them; told when something but the last price changes.
+
+    Loans stand in the order in which they changed last, so what a reader knows is one number, however many there are:
+    who joins, or was left behind, is told what comes behind it in parts of INSTRUMENTS_PER_MESSAGE.
+    """
 
     channel = "instrument"
 
@@ -306,23 +315,64 @@ class InstrumentFeed(StateFeed):
         super().__init__(loan_id or "")
         self._views = views
         self._loan_id = loan_id
+        self._order: SortedDict[int, LoanId]
+        self._place: dict[LoanId, int]
+        self._begin()
 
     def rows(self) -> list[Row]:
-        return [loan_object(loan) for loan in self._loans()]
+        return self._rows(self._order.values())
 
     def snapshots(self) -> Iterator[Message]:
-        """Yield snapshots of a hundred loans at most, each of which replaces what it names."""
-        loans = iter(self._loans())
-        while rows := [loan_object(loan) for loan in islice(loans, INSTRUMENTS_PER_MESSAGE)]:
-            yield push(self.channel, "snapshot", rows)
+        """Yield snapshots of a hundred loans at most, each as it is when it is asked for."""
+        loan_ids = iter(list(self._order.values()))
+        while part := list(islice(loan_ids, INSTRUMENTS_PER_MESSAGE)):
+            yield push(self.channel, "snapshot", self._rows(part))
 
     def changed(self, loans: Iterable[LoanView]) -> None:
-        if self.readers:
-            self.publish(push(self.channel, "update", [loan_object(loan) for loan in loans]))
+        """Tell loans that changed. What is told is numbered first: a reader that lags from here on knows it."""
+        changed = iter([loan.loan_id for loan in loans])
+        while part := list(islice(changed, INSTRUMENTS_PER_MESSAGE)):
+            for loan_id in part:
+                self._order.pop(self._place.get(loan_id, -1), None)
+                self._last += 1
+                self._order[self._last], self._place[loan_id] = loan_id, self._last
+            if self.readers:
+                self.publish(push(self.channel, "update", self._rows(part)))
 
-    def _loans(self) -> list[LoanView]:
+    def base(self) -> int:
+        return self._last
+
+    def merged(self, base: int | None, count: int) -> Message:
+        rows = self._rows(self._order[number] for number in self._behind(base))
+        return push(self.channel, "update", [row | {"conflated": count} for row in rows])
+
+    def rest(self, base: int | None) -> int | None:
+        told = self._behind(base)
+        return told[-1] if told and told[-1] != self._last else None
+
+    def restart(self) -> None:
+        self._begin()
+        first = next(self.snapshots(), None)
+        if first is None:
+            return
+        for reader in self.readers:
+            reader.replace(self, first)
+            if (rest := self.rest(None)) is not None:
+                reader.fall_behind(self, rest)
+
+    def _begin(self) -> None:
+        loan_ids = self._views.loans if self._loan_id is None else [self._loan_id]
+        self._order = SortedDict(enumerate(loan_ids, 1))
+        self._place = {loan_id: number for number, loan_id in self._order.items()}
+        self._last = len(self._order)
+
+    def _behind(self, base: int | None) -> list[int]:
+        """Return the numbers of the next loans that a reader does not know of, a message full at most."""
+        return list(islice(self._order.irange(base or 0, inclusive=(False, True)), INSTRUMENTS_PER_MESSAGE))
+
+    def _rows(self, loan_ids: Iterable[LoanId]) -> list[Row]:
         loans = self._views.loans
-        return list(loans.values()) if self._loan_id is None else [loans[self._loan_id]]
+        return [loan_object(loans[loan_id]) for loan_id in loan_ids if loan_id in loans]
 
 
 class BalancesFeed(StateFeed):
@@ -339,7 +389,7 @@ class BalancesFeed(StateFeed):
         return balance_rows(self._views.account(self._account_id))
 
     def merged(self, base: None, count: int) -> Message:  # noqa: ARG002
-        return push(self.channel, "snapshot", self.rows())
+        return push(self.channel, "snapshot", [row | {"conflated": count} for row in self.rows()])
 
     def changed(self, assets: set[str]) -> None:
         if self.readers:
@@ -361,7 +411,7 @@ class QuotesFeed(StateFeed):
         return [quote_row(quote, self._clock()) for quote in self._views.account(self._account_id).quotes.values()]
 
     def merged(self, base: None, count: int) -> Message:  # noqa: ARG002
-        return push(self.channel, "snapshot", self.rows())
+        return push(self.channel, "snapshot", [row | {"conflated": count} for row in self.rows()])
 
     def changed(self, quotes: Iterable[QuoteState], at: Nanos) -> None:
         if self.readers:

@@ -36,6 +36,9 @@ class StateFeed(Protocol):
     def merged(self, base: Any, count: int) -> Message:
         """Return one message that leads from `base` (None: unknown) to now, in place of `count` of them."""
 
+    def rest(self, base: Any) -> Any:
+        """Return what a reader knows after the merged message, if that is too big to lead to now; None if it does."""
+
 
 @dataclass(slots=True)
 class _Late:
@@ -158,6 +161,11 @@ class Outbox:
         else:
             self.offer(feed, message)
 
+    def fall_behind(self, feed: StateFeed, base: Any) -> None:
+        """Have a feed told from `base` on, as much of it at a time as the reader takes."""
+        if not self.closed and feed not in self._late:
+            self._late[feed] = _Late(base, 1)
+
     def forget(self, feed: StateFeed) -> None:
         """Drop what is merged for a feed: the reader unsubscribed or gets a snapshot."""
         self._late.pop(feed, None)
@@ -253,6 +261,8 @@ class Outbox:
             late = self._late.pop(feed)
             if late.count:
                 self._append(feed.merged(late.base, late.count).frame(numbers=self.numbers))
+                if (rest := feed.rest(late.base)) is not None:
+                    self._late[feed] = _Late(rest, late.count)
 
 
 def keep_kernel_backlog_small(transport: asyncio.BaseTransport, size: int) -> None:

@@ -183,17 +183,19 @@ def _board_that_is_read(session: Session, request: Request) -> BoardFeed:
 
 
 async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:
-    """Send a feed's snapshot and register for what follows, in one step; then wait for a reader that lags."""
+    """Register for what follows and send a feed's snapshot, in one step; then wait for a reader that lags.
+
+    Of a snapshot in parts the first is of that step; the others are sent as the reader takes them, each with what is.
+    """
     outbox = session.outbox
     if isinstance(feed, StateFeed):
         outbox.forget(feed)
-    if snapshot:
-        for message in feed.snapshots():
-            outbox.send(message, excused=True)
     session.feeds[feed.key] = feed
     feed.readers[outbox] = None
-    if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
-        await outbox.drain()
+    for message in feed.snapshots() if snapshot else ():
+        outbox.send(message, excused=True)
+        if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
+            await outbox.drain()
 
 
 async def _resume(

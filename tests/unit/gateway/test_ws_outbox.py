@@ -67,6 +67,9 @@ class Counter:
     def merged(self, base: int | None, count: int) -> Message:
         return Message({"from": base, "to": self.value, "conflated": count})
 
+    def rest(self, base: int | None) -> None:
+        """One message leads from anywhere to now."""
+
 
 class Rig:
     def __init__(self, limits: OutboxLimits = LIMITS) -> None:
