@@ -30,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.replays import LocalReplays, Replays, SharedReplays
 from gateway.requests.access import NewApiKey, Scope
 from gateway.tracing import Tracing, TracingUnavailable, traced_to
+from gateway.ws.routes import GATE
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
 from market.port import EnginePort, Phase
@@ -54,10 +55,11 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that answers."""
+    """A service that answers. engine: what its gateway sends commands to."""
 
     url: str
     admin_key: ApiKey
+    engine: EnginePort
 
     @property
     def ws_url(self) -> str:
@@ -333,7 +335,8 @@ async def page_served(
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         gc.collect()
         gc.freeze()  # what lives now lives until the end: the collector need not walk it again and again
-        running = Running(address_of(settings.host, listening.getsockname()[1]), admin_key)
+        url = address_of(settings.host, listening.getsockname()[1])
+        running = Running(url, admin_key, app[GATE].engine)
         log.info("listening url=%s pid=%d", running.url, os.getpid())
         with announced(settings.ready_file, running):
             yield running

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from gateway.client import ApiKey, Book
+from gateway.client import ApiKey, Book, units
 from tests.contract import check_push
 
 Json = dict[str, Any]
@@ -187,8 +187,15 @@ class RawSocket:
 
 
 def follow(book: Book, message: Json) -> None:
-    """Take a message of `book` into a book. Raises BookError if it does not follow, or a sum differs."""
+    """Take a message of `book` into a book. Raises BookError if it does not follow, or a sum differs.
+
+    Of an update removals come first, each of the two kinds best to worst.
+    """
     [row] = message["data"]
+    if message["type"] == "update":
+        for side, sign in (("bids", -1), ("asks", 1)):
+            places = [(level["qty"] != "0.00", sign * units(level["price"])) for level in row[side]]
+            assert places == sorted(places), row[side]
     book.take(message["type"], row)
 
 
