@@ -29,8 +29,10 @@ ASSIGNMENTS = """
            market.title_party(a.loan_id, a.assignee) AS assignee,
            a.face, a.at, encode(before.hash, 'hex') AS previous_hash, encode(a.hash, 'hex') AS hash
     FROM market.assignment a LEFT JOIN market.assignment before ON (before.loan_id, before.n) = (a.loan_id, a.n - 1)
-    WHERE a.loan_id = $1 AND a.n > $2 ORDER BY a.n LIMIT $3
+    WHERE a.loan_id = $1 AND {behind} LIMIT $3
 """
+ASSIGNMENTS_OLDEST_FIRST = ASSIGNMENTS.format(behind="a.n > $2 ORDER BY a.n")
+ASSIGNMENTS_NEWEST_FIRST = ASSIGNMENTS.format(behind="a.n < $2 ORDER BY a.n DESC")
 NEVER = 1 << 62  # a key, or a time, above all others
 MESSAGES_PER_READ = 500
 CHARTS_AT_ONCE = 2  # a long candle adds up many trades, and anybody may ask for it
@@ -262,9 +264,12 @@ class History:
         )
         return [_stored_servicing(record) for record in records]
 
-    async def assignments_of_loan(self, loan_id: LoanId, *, after: int, limit: int) -> list[Link]:
-        """Return the links of the loan's chain of title behind number `after`, oldest first."""
-        records = await self._pool.fetch(ASSIGNMENTS, loan_id, after, limit)
+    async def assignments_of_loan(
+        self, loan_id: LoanId, *, after: int, limit: int, newest_first: bool = False
+    ) -> list[Link]:
+        """Return the links of the loan's chain of title behind number `after`, oldest first; or newest first."""
+        query = ASSIGNMENTS_NEWEST_FIRST if newest_first else ASSIGNMENTS_OLDEST_FIRST
+        records = await self._pool.fetch(query, loan_id, after, limit)
         return [_link(loan_id, record) for record in records]
 
     async def title_opening(self, loan_id: LoanId, account_id: AccountId) -> str:

@@ -151,6 +151,10 @@ BY_ROUTE: dict[tuple[str, str], tuple[str, Json]] = {
             "loan_id": ("of these only", {"type": "array", "items": {"type": "string"}, "maxItems": LOANS_MAX}),
         }.items()
     },
+    ("/v1/loans/{loan_id}/assignments", "sort"): (
+        "oldest or newest link first",
+        {"type": "string", "enum": ["n", "-n"], "default": "n"},
+    ),
     ("/v1/orders", "status"): (
         "open ones if not given",
         {"type": "string", "enum": ["open", "closed", "all", "rejected", *OrderStatus], "default": "open"},

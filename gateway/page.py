@@ -15,7 +15,14 @@ from pathlib import Path
 from aiohttp import web
 
 DIST = Path(__file__).parent / "web" / "dist"
-PLACES = ("/", "/loans/{loan_id}", "/portfolio", "/account", "/operator")  # beside main.ts's table of routes
+PLACES = (
+    "/",
+    "/loans/{loan_id}",
+    "/statistics",
+    "/portfolio",
+    "/account",
+    "/operator",
+)  # beside main.ts's table of routes
 COMPRESSIBLE = {".js", ".css", ".svg", ".html"}
 FOR_EVER = "public, max-age=31536000, immutable"
 HEADERS = {

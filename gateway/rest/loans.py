@@ -99,11 +99,24 @@ async def payments(call: Call) -> web.Response:
     return page(items, cursor_of(found[-1].place) if len(found) == limit else None)
 
 
+class Chain(StrEnum):
+    """The chain of title from its first link on, or from its newest."""
+
+    OLDEST_FIRST = "n"
+    NEWEST_FIRST = "-n"
+
+
 async def assignments(call: Call) -> web.Response:
-    """The chain of title, from the first issue on."""
+    """The chain of title, from the first issue on unless `sort` says otherwise."""
     loan, limit = _loan(call), call.query.limit()
-    [after] = call.query.cursor(int) or [0]
-    found = await call.api.history.assignments_of_loan(loan.loan_id, after=after, limit=limit)
+    orders = call.query.words("sort", Chain) or {Chain.OLDEST_FIRST}
+    if len(orders) != 1:
+        raise InvalidArguments("sort: n or -n", field="sort")
+    newest_first = Chain.NEWEST_FIRST in orders
+    [after] = call.query.cursor(int) or [NEVER if newest_first else 0]
+    found = await call.api.history.assignments_of_loan(
+        loan.loan_id, after=after, limit=limit, newest_first=newest_first
+    )
     return page([asdict(link) for link in found], cursor_of(found[-1].n) if len(found) == limit else None)
 
 
@@ -226,7 +239,7 @@ ROUTES = (
         "/v1/loans/{loan_id}/assignments",
         Access.PUBLIC,
         assignments,
-        PAGE,
+        PAGE | {"sort"},
         doc=Doc(summary="The chain of title: who assigned what to whom, hash-linked", answers={200: Page[Assignment]}),
     ),
     Route(

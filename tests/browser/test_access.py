@@ -7,6 +7,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Site
+from tests.builders import buy, deposit, open_account
 
 SERIOUS = {"serious", "critical"}
 PHONE = {"viewport": {"width": 360, "height": 740}}
@@ -35,6 +36,9 @@ async def test_public_pages(site: Site, options: dict[str, Any]) -> None:
     await page.locator("#ticket").wait_for()
     await page.wait_for_timeout(500)
     await check(page)
+    await page.goto(site.url + "/statistics")
+    await page.get_by_role("heading", level=1).wait_for()
+    await check(page)
     await page.goto(site.url + "/account")
     await page.locator("form").wait_for()
     await check(page)
@@ -46,6 +50,11 @@ async def test_private_pages(site: Site, scheme: str) -> None:
     page = await site.signed_in("boss", "/operator", color_scheme=scheme)
     await expect(page.get_by_text("Everything adds up")).to_be_visible()
     await check(page)
+    for part in ("loans", "rulebooks", "accounts"):
+        await page.goto(f"{site.url}/operator?part={part}")
+        await page.get_by_role("heading", level=2).first.wait_for()
+        await page.get_by_label("Reason").fill("looking at it")
+        await check(page)
     await page.goto(site.url + "/account")
     await page.get_by_role("button", name="Make a key").click()
     await page.get_by_test_id("new-secret").wait_for()
@@ -57,7 +66,22 @@ async def test_private_pages(site: Site, scheme: str) -> None:
     await ada.get_by_role("button", name="Buy now").click()
     await ada.get_by_role("heading", name="Done").wait_for()
     await check(ada)
+    await ada.goto(site.url + "/statistics")
+    await ada.get_by_role("heading", level=1).wait_for()
+    await check(ada)
     await ada.goto(site.url + "/portfolio")
     await ada.get_by_role("button", name="Sell all").click()
-    await ada.get_by_test_id("many-total").wait_for()
+    await expect(ada.get_by_role("button", name="Offer 1 claims")).to_be_enabled()
     await check(ada)
+
+
+async def test_no_page_is_wider_than_a_phone(site: Site) -> None:
+    await site.add_login("boss", "HOUSE", "read", "trade", "transfer", "admin")
+    await site.do(open_account("B"), deposit("B", 100_000_00), buy("B", 98_00, 400_00))
+    page = await site.signed_in("boss", "/portfolio", **PHONE)
+    operators = [f"/operator?part={part}" for part in ("market", "loans", "rulebooks", "accounts")]
+    for place in ("/", "/statistics", "/loans/L1?side=sell", "/portfolio", "/account", *operators):
+        await page.goto(site.url + place)
+        await page.get_by_role("heading").first.wait_for()
+        await page.wait_for_timeout(300)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360, place

@@ -52,6 +52,29 @@ async def test_price_discount_and_yield_are_linked_and_cash_buys_what_it_can(sit
     await expect(page.get_by_test_id("total")).to_have_text("500.00 USD")
 
 
+async def test_a_claim_is_bought_by_yield_at_the_price_that_gives_it(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    ticket = page.locator("#ticket")
+    await page.get_by_role("button", name="By yield", exact=True).click()
+    await ticket.get_by_role("textbox", name="Yield").fill("16")
+    await expect(ticket.get_by_role("textbox", name="Price")).to_have_value(re.compile(r"^9[89]\.\d\d$"))
+    await page.get_by_label("Original face").fill("100")
+    await page.get_by_role("button", name="Review the order").click()
+    await page.get_by_role("button", name="Buy now").click()
+    await expect(page.get_by_text("100 USD filled at 98.00 on average.")).to_be_visible()  # the maker's price
+    await page.get_by_role("button", name="Another order").click()
+    await ticket.get_by_role("textbox", name="Yield").fill("18")  # more than is offered: it waits, and keeps its yield
+    await page.get_by_label("Keep the yield").check()
+    await expect(ticket.get_by_role("textbox", name="Price")).to_have_value(re.compile(r"^97\.\d\d$"))
+    await page.get_by_role("button", name="Review the order").click()
+    await page.get_by_role("button", name="Buy now").click()
+    await expect(page.get_by_text("The order rests in the book: 100 USD")).to_be_visible()
+    await page.goto(site.url + "/portfolio")
+    row = page.get_by_role("region", name="Open orders").first.get_by_role("row", name="L1")
+    await expect(row).to_contain_text("18.00%")
+    await expect(row).to_contain_text("97.")
+
+
 async def test_a_claim_is_offered_from_the_portfolio_amended_and_cancelled(site: Site) -> None:
     page = await site.signed_up("ada", "/loans/L1")
     await buy_face(page, "300")
@@ -151,3 +174,30 @@ async def test_an_api_key_is_made_shown_once_and_revoked(site: Site) -> None:
     assert secret not in await page.content()
     await page.get_by_role("button", name="Revoke").click()
     await expect(page.get_by_text("No keys yet.")).to_be_visible()
+
+
+async def test_the_password_is_changed_and_other_browsers_are_signed_out(site: Site) -> None:
+    page = await site.signed_up("ada", "/account")
+    other = await site.signed_in("ada", "/portfolio")
+    await page.reload()
+    places = page.get_by_role("region", name="Where you are signed in").first
+    await expect(places.get_by_role("button", name="Sign out", exact=True)).to_have_count(1)
+    form = page.get_by_role("region", name="Password")
+    await form.get_by_label("Present password").fill("not this one")
+    await form.get_by_label("New password", exact=True).fill("staple battery correct")
+    await form.get_by_label("New password again").fill("staple battery")
+    await expect(form.get_by_role("button", name="Change the password")).to_be_disabled()
+    await form.get_by_label("New password again").fill("staple battery correct")
+    await form.get_by_role("button", name="Change the password").click()
+    await expect(form.get_by_role("alert")).to_contain_text("The present password is wrong")
+    await form.get_by_label("Present password").fill(PASSWORD)
+    await form.get_by_role("button", name="Change the password").click()
+    await expect(form.get_by_text("The password is changed; signed out at 1 other places.")).to_be_visible()
+    await other.reload()
+    await expect(other.get_by_text("Sign in to see this")).to_be_visible()
+    await expect(places.get_by_text("this one")).to_be_visible()
+    await other.goto(site.url + "/account")
+    await other.get_by_label("Login").fill("ada")
+    await other.get_by_label("Password").fill("staple battery correct")
+    await other.locator("form").get_by_role("button", name="Sign in").click()
+    await expect(other.get_by_role("button", name="Sign out", exact=True).first).to_be_visible()

@@ -58,6 +58,17 @@ async def test_anybody_verifies_a_chain_and_the_parties_know_themselves(
     assert "does not follow" in json.loads(capsys.readouterr().out)["error"]
 
 
+async def test_a_chain_is_also_told_from_its_newest_link_on(market: Market) -> None:
+    await trade(market, "300.00")
+    await trade(market, "200.00")
+    chain = [item for page in await pages(market) for item in page["items"]]
+    first = (await market.anyone.get("/v1/loans/L1/assignments?sort=-n&limit=2")).body
+    assert first["items"] == chain[:0:-1]
+    rest = (await market.anyone.get(f"/v1/loans/L1/assignments?sort=-n&limit=2&cursor={first['next_cursor']}")).body
+    assert rest == {"items": chain[:1], "next_cursor": None}
+    assert (await market.anyone.get("/v1/loans/L1/assignments?sort=face")).field == "sort"
+
+
 async def test_the_audit_tells_one_hash_over_all_chains(market: Market) -> None:
     before = (await market.anyone.get("/v1/audit")).body["titles"]
     await trade(market, "300.00")

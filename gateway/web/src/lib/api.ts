@@ -1,5 +1,6 @@
 /** Every REST call of the page: one function each, the session's cookie sent by the browser, failures as ApiError. */
 
+import type { LoanStatistics, MarketStatistics } from "./statistics.svelte";
 import type {
   AccountInfo,
   ApiKey,
@@ -17,8 +18,10 @@ import type {
   Page,
   Payment,
   Position,
+  Performance,
   PublicTrade,
   Quote,
+  Rulebook,
   ScheduleRow,
   Side,
   Status,
@@ -131,10 +134,13 @@ export const market = {
   payments: (loanId: string) => ask<Page<Payment>>(`${loanPath(loanId)}/payments`, { limit: 500 }),
   trades: (loanId: string, limit = 500) => ask<Page<PublicTrade>>(`${loanPath(loanId)}/trades`, { limit }),
   candles: (loanId: string, query: Query) => ask<Page<Candle>>(`${loanPath(loanId)}/candles`, query),
-  assignments: (loanId: string) => ask<Page<Assignment>>(`${loanPath(loanId)}/assignments`, { limit: 100 }),
+  assignments: (loanId: string) => ask<Page<Assignment>>(`${loanPath(loanId)}/assignments`, { sort: "-n", limit: 100 }),
   quote: (loanId: string, query: { side: Side; qty: string; price?: string; yield?: string }, signal?: AbortSignal) =>
     ask<Quote>(`${loanPath(loanId)}/quote`, query, signal),
+  statistics: (by: string) => ask<MarketStatistics>("/v1/statistics", { by }),
+  loanStatistics: (loanId: string) => ask<LoanStatistics>(`${loanPath(loanId)}/statistics`),
   audit: () => ask<Audit>("/v1/audit"),
+  rulebooks: () => ask<Page<Rulebook>>("/v1/rulebooks"),
   limits: () => ask<Record<string, unknown>>("/v1/limits"),
 };
 
@@ -162,6 +168,7 @@ export function newOrderId(): string {
 export const account = {
   balances: () => ask<Balances>("/v1/balances"),
   positions: () => all<Position>((cursor) => ask("/v1/positions", { limit: 500, cursor })),
+  performance: async () => (await ask<Page<Performance>>("/v1/performance")).items,
   cashflows: () => all<CashflowTotal>((cursor) => ask("/v1/cashflows", { group: "date", limit: 500, cursor })),
   openOrders: () => all<Order>((cursor) => ask("/v1/orders", { limit: 500, cursor })),
   trades: (limit = 100) => ask<Page<Trade>>("/v1/trades", { limit }),
@@ -194,10 +201,18 @@ export const account = {
     return text;
   },
   keys: () => ask<Page<ApiKey>>("/v1/api-keys"),
-  newKey: (scopes: string[], reason: string) =>
-    tell<ApiKey & { secret: string }>("POST", "/v1/api-keys", { scopes, ...(reason && { reason }) }),
+  newKey: (wanted: { scopes: string[]; reason?: string; ip_allow?: string[]; expires_at?: string }) =>
+    tell<ApiKey & { secret: string }>("POST", "/v1/api-keys", wanted),
   revokeKey: async (key: string) => (await send("DELETE", `/v1/api-keys/${encodeURIComponent(key)}`)).json(),
 };
+
+interface CashMovement {
+  account_id: string;
+  currency: string;
+  amount: string;
+  custody_ref: string;
+  reason: string;
+}
 
 export const operator = {
   accounts: () => all<AccountInfo>((cursor) => ask("/v1/admin/accounts", { limit: 500, cursor })),
@@ -215,9 +230,28 @@ export const operator = {
   registerLoan: (loan: unknown) => tell<{ loan_id: string }>("POST", "/v1/admin/loans", loan),
   freeze: (accountId: string, frozen: boolean, reason: string) =>
     tell("POST", `/v1/admin/accounts/${encodeURIComponent(accountId)}/${frozen ? "freeze" : "unfreeze"}`, { reason }),
-  deposit: (body: { account_id: string; currency: string; amount: string; custody_ref: string; reason: string }) =>
-    tell("POST", "/v1/admin/deposits", body),
+  deposit: (body: CashMovement) => tell("POST", "/v1/admin/deposits", body),
+  withdraw: (body: CashMovement) => tell("POST", "/v1/admin/withdrawals", body),
+  openAccount: (body: unknown) => tell("POST", "/v1/admin/accounts", body),
+  newUser: (body: unknown) => tell<{ login: string; account_id: string }>("POST", "/v1/admin/users", body),
+  issue: (loanId: string, face: string, reason: string) =>
+    tell("POST", `/v1/admin/loans/${encodeURIComponent(loanId)}/issue`, { face, reason }),
+  assignRulebook: (loanId: string, rulebook: string, reason: string) =>
+    tell("PUT", `/v1/admin/loans/${encodeURIComponent(loanId)}/rulebook`, { rulebook, reason }),
+  setDefaultRulebook: (accountId: string, rulebook: string | null, move_loans: boolean, reason: string) =>
+    tell("PUT", `/v1/admin/accounts/${encodeURIComponent(accountId)}/rulebook`, { rulebook, move_loans, reason }),
+  defineRulebook: (name: string, body: unknown) => tell("PUT", `/v1/admin/rulebooks/${encodeURIComponent(name)}`, body),
 };
+
+/** Somewhere where one is signed in. */
+export interface ListedSession {
+  session_id: string;
+  current: boolean;
+  created_at: string;
+  expires_at: string;
+  address: string | null;
+  user_agent: string | null;
+}
 
 export interface SessionInfo {
   login: string | null;
@@ -239,6 +273,11 @@ export const session = {
     remember(await tell<SessionInfo>("POST", "/v1/session", { login, password })),
   signUp: async (login: string, password: string, name: string) =>
     remember(await tell<SessionInfo>("POST", "/v1/users", { login, password, ...(name && { name }) })),
+  list: () => ask<Page<ListedSession>>("/v1/sessions"),
+  end: async (sessionId: string) => (await send("DELETE", `/v1/sessions/${encodeURIComponent(sessionId)}`)).json(),
+  endOthers: async () => (await send("DELETE", "/v1/sessions")).json() as Promise<{ ended: number }>,
+  changePassword: (password: string, new_password: string) =>
+    tell<{ ended: number }>("PUT", "/v1/password", { password, new_password }),
   signOut: async () => {
     await send("DELETE", "/v1/session");
     csrf = null;

@@ -105,6 +105,12 @@ export function day(text: string | null | undefined): string {
   return dateFormat({ dateStyle: "medium", timeZone: "UTC" }).format(at);
 }
 
+/** A month as a chart's axis has room for it: "Dec 26". */
+export function shortMonth(date: string): string {
+  const at = new Date(`${date.slice(0, 7)}-01T00:00:00Z`);
+  return new Intl.DateTimeFormat(words.locale, { year: "2-digit", month: "short", timeZone: "UTC" }).format(at);
+}
+
 export function moment(text: string | null | undefined, { seconds = true } = {}): string {
   if (!text) return "—";
   const timeStyle = seconds ? "medium" : "short";
@@ -113,6 +119,31 @@ export function moment(text: string | null | undefined, { seconds = true } = {})
 
 export function clock(at: Date | string): string {
   return dateFormat({ timeStyle: "medium" }).format(new Date(at));
+}
+
+const UNITS = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+  ["second", 1],
+] as const;
+
+/** A length of time in its two largest units: "2 days 6 hr", "45 sec". */
+export function duration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined) return "—";
+  const first = UNITS.findIndex(([, size]) => seconds >= size);
+  if (first < 0) return t("unit.underSecond");
+  let left = seconds;
+  const parts = UNITS.slice(first, first + 2).map(([unit, size]) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return count > 0 ? durationPart(count, unit) : "";
+  });
+  return parts.filter(Boolean).join(" ");
+}
+
+function durationPart(count: number, unit: string): string {
+  return new Intl.NumberFormat(words.locale, { style: "unit", unit, unitDisplay: "short" }).format(count);
 }
 
 export function months(count: number): string {

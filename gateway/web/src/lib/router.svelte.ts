@@ -3,6 +3,7 @@
 export type Place =
   | { name: "market" }
   | { name: "loan"; loanId: string }
+  | { name: "statistics" }
   | { name: "portfolio" }
   | { name: "account" }
   | { name: "operator" }
@@ -12,7 +13,7 @@ export function placeOf(path: string): Place {
   const [, first = "", second] = path.split("/");
   if (first === "") return { name: "market" };
   if (first === "loans" && second) return { name: "loan", loanId: decodeURIComponent(second) };
-  if (first === "portfolio" || first === "account" || first === "operator") return { name: first };
+  if (first === "statistics" || first === "portfolio" || first === "account" || first === "operator") return { name: first };
   return { name: "unknown" };
 }
 

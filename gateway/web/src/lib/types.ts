@@ -31,6 +31,8 @@ export interface Rulebook {
   order_life_hours: number | null;
   tradable_statuses: string[];
   fees: { buyer: Fee; seller: Fee };
+  limits: { per_loan: string | null; per_borrower: string | null; per_grade_pct: string | null } | null;
+  transferable: boolean;
   suitability: Record<string, string> | null;
 }
 
@@ -269,6 +271,17 @@ export interface Position {
   unrealised: string | null;
 }
 
+/** The result of all claims that the account ever had in a currency. */
+export interface Performance {
+  currency: string;
+  paid_in: string;
+  paid_out: string;
+  interest: string;
+  fees: string;
+  result: string;
+  xirr: string | null;
+}
+
 export interface CashflowTotal {
   due_date: string;
   interest: string;
@@ -325,6 +338,7 @@ export interface Audit {
   engine_seq: number;
   log_head: string;
   cash: { currency: string; accounts_total: string; custody_total: string; difference: string }[];
+  titles: { links: number; root: string };
   loans: { checked: number; violations: { loan_id: string; positions: string; issued_face: string }[] };
   balance_coefficient: {
     originator: string;

@@ -1,5 +1,16 @@
 /** English. What is missing in another language fails the build. */
+import { account } from "./en/account";
+import { loan } from "./en/loan";
+import { operator } from "./en/operator";
+import { refusals } from "./en/refusals";
+import { statistics } from "./en/statistics";
+
 export const en = {
+  ...account,
+  ...loan,
+  ...operator,
+  ...refusals,
+  ...statistics,
   brand: "Debt Market",
   "nav.label": "Main",
   "nav.skip": "Skip to content",
@@ -282,10 +293,6 @@ export const en = {
   "loan.factor": "Pool factor",
   "loan.factor.long": "Principal still owed, divided by the original principal",
   "loan.accrued": "Accrued interest, whole loan",
-  "loan.minimum": "Smallest order",
-  "loan.rulebook": "Rulebook",
-  "loan.fees": "Fees",
-  "loan.feesText": "buyer {buyer}, seller {seller}",
   "loan.borrower": "Borrower",
   "method.annuity": "An annuity loan (等额本息) at {rate} a year over {months} months, from {start} to {end}: equal instalments of interest and principal.",
   "method.equal_principal": "A loan with equal principal (等额本金) at {rate} a year over {months} months, from {start} to {end}: the instalments fall as the interest does.",

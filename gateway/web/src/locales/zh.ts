@@ -1,7 +1,17 @@
 /** 中文。与英文逐键对应，缺一键即构建失败。 */
 import type { en } from "./en";
+import { account } from "./zh/account";
+import { loan } from "./zh/loan";
+import { operator } from "./zh/operator";
+import { refusals } from "./zh/refusals";
+import { statistics } from "./zh/statistics";
 
 export const zh: Record<keyof typeof en, string> = {
+  ...account,
+  ...loan,
+  ...operator,
+  ...refusals,
+  ...statistics,
   brand: "债权转让市场",
   "nav.label": "主导航",
   "nav.skip": "跳到正文",
@@ -284,10 +294,6 @@ export const zh: Record<keyof typeof en, string> = {
   "loan.factor": "剩余本金系数",
   "loan.factor.long": "剩余本金 ÷ 原始本金",
   "loan.accrued": "应计利息（整笔借款）",
-  "loan.minimum": "起投金额",
-  "loan.rulebook": "交易规则",
-  "loan.fees": "手续费",
-  "loan.feesText": "买方 {buyer}，卖方 {seller}",
   "loan.borrower": "借款人",
   "method.annuity": "等额本息，年利率 {rate}，期限 {months} 个月（{start} 至 {end}），每期还款额相同。",
   "method.equal_principal": "等额本金，年利率 {rate}，期限 {months} 个月（{start} 至 {end}），每期本金相同、利息递减。",

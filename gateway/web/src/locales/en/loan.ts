@@ -1,0 +1,23 @@
+/** A loan's rulebook, chart and history in words. */
+export const loan = {
+  "chart.interval.trades": "Each trade",
+  "payments.none": "Servicers have reported nothing since the loan was registered here.",
+  "risk.nothingDue": "No instalment was due yet, so there is no record of how this borrower pays.",
+  "schedule.paid": "Paid",
+  "loan.rulebook": "Rulebook",
+  "rules.title": "Rules of trading ({name})",
+  "rules.minimum": "from {face}, in steps of {lot}",
+  "rules.noPremium": "not above par",
+  "rules.maxDiscount": "discount at most {n} %",
+  "rules.yieldFloor": "not at a yield below {n}",
+  "rules.holding": "to be held {n} days before a sale",
+  "rules.blackout": "no trading {n} days before a due date, nor on it",
+  "rules.transfers": "at most {n} transfers of a claim",
+  "rules.orderLife": "an order ends after {n} hours",
+  "rules.currentOnly": "only while nothing is late",
+  "rules.suitability": "buyers from risk class {class}",
+  "rules.fee.buyer": "buyer pays {n}",
+  "rules.fee.seller": "seller pays {n}",
+  "rules.and": ", ",
+  "rules.free": "no fees",
+} as const;

@@ -1,0 +1,31 @@
+/** 账户：密钥、登录、密码与损益。 */
+import type { account as en } from "../en/account";
+
+export const account: Record<keyof typeof en, string> = {
+  "keys.addresses": "仅限 IP 地址",
+  "keys.until": "有效期至",
+  "keys.anywhere": "不限",
+  "signIns.title": "登录设备",
+  "signIns.browser": "浏览器",
+  "signIns.address": "地址",
+  "signIns.since": "登录时间",
+  "signIns.until": "有效期至",
+  "signIns.this": "当前",
+  "signIns.end": "退出",
+  "signIns.endOthers": "退出其他所有设备",
+  "signIns.ended": "已在其他 {n} 处退出。",
+  "password.title": "密码",
+  "password.present": "当前密码",
+  "password.new": "新密码",
+  "password.again": "再次输入新密码",
+  "password.differs": "两次输入不一致。",
+  "password.wrong": "当前密码有误，请检查。",
+  "password.change": "修改密码",
+  "password.changed": "密码已修改，并已在其他 {n} 处退出。",
+  "password.long": "修改密码会退出其他所有设备。API 密钥不受影响，请逐一吊销。",
+  "fills.latest": "最近 {n} 笔；全部见对账单。",
+  "performance.return": "债权累计年化收益率（XIRR）",
+  "performance.result": "累计损益",
+  "performance.interest": "利息净额（扣除垫付应计利息）",
+  "performance.fees": "已付手续费",
+};
