@@ -27,6 +27,7 @@ export const refusals = {
   "rule.premium_allowed": "no prices above par",
   "rule.tradable_statuses": "not while the loan stands like this",
   "rule.guarantee_coverage": "it pays less than the guarantee covers",
+  "rule.issue_date": "nothing trades before the loan is issued",
   "rule.trigger_days": "the guarantee can't be drawn yet",
   "rule.min_holding_days": "not held long enough",
   "rule.max_transfers": "transferred too often",

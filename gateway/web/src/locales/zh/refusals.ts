@@ -29,6 +29,7 @@ export const refusals: Record<keyof typeof en, string> = {
   "rule.premium_allowed": "不得溢价",
   "rule.tradable_statuses": "当前状态下不可交易",
   "rule.guarantee_coverage": "低于担保应付金额",
+  "rule.issue_date": "放款日之前不可交易",
   "rule.trigger_days": "尚未到担保代偿时间",
   "rule.min_holding_days": "持有时间不足",
   "rule.max_transfers": "转让次数过多",
