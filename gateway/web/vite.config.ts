@@ -1,28 +1,34 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
 import { en } from "./src/locales/en.ts";
+import { operator as operatorEn } from "./src/locales/en/operator.ts";
 import { zh } from "./src/locales/zh.ts";
+import { operator as operatorZh } from "./src/locales/zh/operator.ts";
+
+const WORDS = [
+  { first: "./en.ts", second: "/locales/zh.ts", name: "en", en, zh },
+  { first: "../en/operator.ts", second: "/locales/zh/operator.ts", name: "operator", en: operatorEn, zh: operatorZh },
+].map((each) => ({ ...each, en: each.en as Record<string, string>, zh: each.zh as Record<string, string> }));
 
 /** A key that one language has and another lacks, or an empty text, fails the build. */
 function completeWords(): Plugin {
   return {
     name: "complete-words",
     buildStart() {
-      const [first, second] = [Object.entries(en), Object.entries(zh)];
-      const lacking = [
-        ...first.filter(([key]) => !(key in zh)),
-        ...second.filter(([key]) => !(key in en)),
-        ...[...first, ...second].filter(([, text]) => text === ""),
-      ];
-      if (lacking.length > 0) this.error(`not in both languages: ${lacking.map(([key]) => key).join(", ")}`);
+      for (const { en: first, zh: second } of WORDS) {
+        const keys = new Set([...Object.keys(first), ...Object.keys(second)]);
+        const lacking = [...keys].filter((key) => !first[key] || !second[key]);
+        if (lacking.length > 0) this.error(`not in both languages: ${lacking.join(", ")}`);
+      }
     },
     /** Keys are sent once: the second language's texts stand in the order of the first one's keys. */
     transform(_, id) {
-      if (!id.endsWith("/locales/zh.ts")) return null;
-      const texts = JSON.stringify(Object.keys(en).map((key) => zh[key as keyof typeof en]));
-      const code = `import { en } from "./en.ts";
-        const texts = ${texts};
-        export const zh = Object.fromEntries(Object.keys(en).map((key, i) => [key, texts[i]]));`;
+      const found = WORDS.find(({ second }) => id.endsWith(second));
+      if (!found) return null;
+      const { first, name, en: keys, zh: texts } = found;
+      const code = `import { ${name} as first } from "${first}";
+        const texts = ${JSON.stringify(Object.keys(keys).map((key) => texts[key]))};
+        export const ${name === "en" ? "zh" : name} = Object.fromEntries(Object.keys(first).map((key, i) => [key, texts[i]]));`;
       return { code, map: null };
     },
   };

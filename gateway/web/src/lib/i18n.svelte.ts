@@ -2,13 +2,20 @@
 
 import { en } from "../locales/en";
 import { zh } from "../locales/zh";
+import type { operator } from "../locales/en/operator";
 import { discountOf } from "./money";
 import { remembered } from "./remembered";
 
-export type Key = keyof typeof en;
+export type Key = keyof typeof en | keyof typeof operator;
 export type Language = "en" | "zh";
 
-const WORDS: Record<Language, Record<Key, string>> = { en, zh };
+const WORDS: Record<Language, Record<string, string>> = { en: { ...en }, zh: { ...zh } };
+
+/** Take the words of a page that few people open; they come with it. */
+export function addWords(more: Record<Language, Record<string, string>>): void {
+  Object.assign(WORDS.en, more.en);
+  Object.assign(WORDS.zh, more.zh);
+}
 const LOCALES: Record<Language, string> = { en: "en-GB", zh: "zh-CN" };
 
 const kept = remembered<Language>("language", navigator.language.startsWith("zh") ? "zh" : "en");
@@ -29,7 +36,7 @@ class Words {
 export const words = new Words();
 
 export function t(key: Key, values: Record<string, string | number> = {}): string {
-  return WORDS[words.language][key].replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
+  return (WORDS[words.language][key] ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
 }
 
 /** Say a word of the API, such as a status or a grade of guarantee; what we have no word for is shown as it is. */
