@@ -19,9 +19,8 @@ from tests.service import COMMAND, environment
 
 IMAGES = ROOT / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-TRADING_S = 45.0  # so that there is something to see
+TRADING_S = 75.0  # so that there is something to see
 START_TIMEOUT_S = 180.0
-LOAN = "DM-00001"
 MAKER = "MM-2"
 TERMINAL_S = 20.0  # for some fills
 
@@ -68,7 +67,7 @@ async def _pictures(page: Page, url: str, password: str) -> None:
     await page.get_by_role("grid").wait_for()
     await page.wait_for_timeout(2_000)
     await page.screenshot(path=IMAGES / "market.png")
-    await page.goto(f"{url}/loans/{LOAN}")
+    await page.goto(f"{url}/loans/{await _liveliest(page, url)}")
     await page.get_by_label("Original face").fill("1000")
     await page.get_by_test_id("total").wait_for()
     await page.wait_for_timeout(2_500)
@@ -96,6 +95,16 @@ async def _terminal(url: str, key: ApiKey) -> None:
     ):
         picture = re.sub(what, instead, picture, flags=re.DOTALL)
     (IMAGES / "terminal.svg").write_text(picture)
+
+
+async def _liveliest(page: Page, url: str) -> str:
+    """Return the loan that was traded at the most different prices: its history is worth a picture."""
+    board = await (await page.request.get(f"{url}/v1/loans?min_available=0.01&limit=120")).json()
+    prices: dict[str, int] = {}
+    for loan in board["items"]:
+        trades = await (await page.request.get(f"{url}/v1/loans/{loan['loan_id']}/trades?limit=100")).json()
+        prices[loan["loan_id"]] = len({trade["price"] for trade in trades["items"]})
+    return max(prices, key=lambda loan_id: prices[loan_id])
 
 
 if __name__ == "__main__":
