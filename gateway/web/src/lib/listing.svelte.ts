@@ -53,7 +53,8 @@ export class Listing {
   /** Rows in view that would stand elsewhere now, and loans at the top that are not in the order. */
   moved = $state(0);
 
-  #rows = new SvelteMap<string, Shown>();
+  // Another map where many rows go at once: taking them out one by one would tell every reader as often.
+  #rows = $state.raw(new SvelteMap<string, Shown>());
   #filters: Filters = {};
   #abort = new AbortController();
   #view: [number, number] = [0, 0];
@@ -94,7 +95,7 @@ export class Listing {
         market.rows({ ...query, limit: PAGE_ROWS }, signal),
       ]);
       if (signal.aborted) return;
-      this.#rows.clear();
+      this.#rows = new SvelteMap();
       for (const loan of first.items) this.#put(loan);
       this.#take(order.items, order.timestamp);
       this.#watchBest(query);
@@ -180,8 +181,8 @@ export class Listing {
   /** Keep the rows around the view, drop those that were seen long ago. */
   #forget(): void {
     const [from, to] = this.#view;
-    const kept = new Set(this.order.slice(Math.max(0, from - PAGE_ROWS), to + PAGE_ROWS));
-    for (const id of [...this.#rows.keys()]) if (!kept.has(id)) this.#rows.delete(id);
+    const near = this.order.slice(Math.max(0, from - PAGE_ROWS), to + PAGE_ROWS);
+    this.#rows = new SvelteMap(near.flatMap((id) => (this.#rows.has(id) ? [[id, this.#rows.get(id) as Shown]] : [])));
   }
 
   #follow(): void {
