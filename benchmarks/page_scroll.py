@@ -6,9 +6,9 @@ Debian's Chromium without a window or GPU, driven by Playwright; the market (eng
 beside it on the same machine. Every run scrolls both pages the same ways: `read` at 6,000 px/s, `fling` at 60,000 px/s,
 `jump` anywhere ten times a second as by dragging the scroll bar, `rest` where only prices move. A frame is on time if
 the browser's clock says that none was left out before it (16.7 ms at 60 Hz). The empty page is a box of the same height
-with nothing in it: what it loses is the machine's doing. On a machine with other work the processor time a frame says
-more than the frames that were lost. Half of the moves are of the loans that are scrolled through.
-The claim: at most a few frames in a hundred more than the empty page loses, and no task of more than 50 ms.
+with nothing in it: what it loses is the machine's doing. Tasks and frames are also told by the processor time that they
+took, which other work on the machine changes little. Half of the moves are of the loans that are scrolled through.
+The claim: a frame takes less than 16.7 ms of the processor, and no task takes 50 ms.
 Setting up 100,000 loans takes about a minute, a run four times `--seconds` for each page.
 """
 
@@ -56,6 +56,7 @@ from market.settlement.writer import PostgresStore
 TODAY = date(2024, 5, 1)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FRAME_MS = 1000 / 60
+LONG_TASK_MS = 50.0
 ON_TIME_MS = FRAME_MS + 0.2  # the clock of frames is exact to a tenth
 SUBMITTED_AT_ONCE = 2_000
 QUOTES_AT_ONCE = 500
@@ -72,9 +73,6 @@ EMPTY = """height => {
 MEASURE = f"""async ([way, seconds]) => {{
     const box = {SCROLLER};
     const room = box.scrollHeight - box.clientHeight;
-    const tasks = [];
-    const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration)));
-    observer.observe({{ entryTypes: ["longtask"] }});
     const texts = {{ changes: 0 }};
     const watch = new MutationObserver((records) => (texts.changes += records.length));
     watch.observe(box, {{ subtree: true, characterData: true, childList: true }});
@@ -101,9 +99,8 @@ MEASURE = f"""async ([way, seconds]) => {{
         }};
         requestAnimationFrame(frame);
     }});
-    observer.disconnect();
     watch.disconnect();
-    return {{ frames, tasks, changes: texts.changes }};
+    return {{ frames, changes: texts.changes }};
 }}"""
 
 
@@ -112,12 +109,13 @@ class Told:
     """What a page did while it was scrolled one way.
 
     changes: of texts and elements in the list.  busy_ms: processor time of the browser's renderers, all threads.
+    tasks_ms: processor time of each task of their main threads, longest first.
     """
 
     frames: list[float]
-    tasks: list[float]
     changes: int
-    busy_ms: float = 0.0
+    busy_ms: float
+    tasks_ms: list[float]
 
     @property
     def on_time(self) -> float:
@@ -128,11 +126,11 @@ class Told:
         return sorted(self.frames)[int(0.99 * (len(self.frames) - 1))]
 
     def __str__(self) -> str:
-        longest = max(self.tasks, default=0)
+        too_long = sum(task > LONG_TASK_MS for task in self.tasks_ms)
         return (
             f"{self.on_time:6.1%} of {len(self.frames):4} frames on time, p99 {self.p99_ms:5.1f} ms, "
-            f"{len(self.tasks)} tasks over 50 ms (longest {longest:.0f} ms), {self.changes:,} changes, "
-            f"{self.busy_ms / len(self.frames):.1f} ms of processor time a frame"
+            f"{self.busy_ms / len(self.frames):4.1f} ms of processor time a frame, "
+            f"longest task {self.tasks_ms[0]:3.0f} ms, {too_long} over {LONG_TASK_MS:.0f} ms, {self.changes:,} changes"
         )
 
 
@@ -169,13 +167,26 @@ async def main() -> None:
             for way in ("read", "fling", "jump", "rest"):
                 for name, where in (("empty", empty), ("market", page)):
                     await where.bring_to_front()
-                    busy_ms = await renderers_ms(browser)
-                    told = Told(**await where.evaluate(MEASURE, [way, options.seconds]))
-                    told.busy_ms = await renderers_ms(browser) - busy_ms
+                    told = await scrolled(browser, where, way, options.seconds)
                     print(f"{way:5}    {name:6} {told}")
             await page.close()
             await empty.close()
         await browser.close()
+
+
+async def scrolled(browser: Browser, page: Page, way: str, seconds: float) -> Told:
+    await browser.start_tracing(categories=["toplevel"])
+    busy_ms = await renderers_ms(browser)
+    told = await page.evaluate(MEASURE, [way, seconds])
+    busy_ms = await renderers_ms(browser) - busy_ms
+    events = json.loads(await browser.stop_tracing())["traceEvents"]
+    main_threads = {
+        (each["pid"], each["tid"])
+        for each in events
+        if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [each.get("tdur", 0) / 1_000 for each in events if (each["pid"], each["tid"]) in main_threads]
+    return Told(told["frames"], told["changes"], busy_ms, sorted(tasks, reverse=True) or [0.0])
 
 
 async def renderers_ms(browser: Browser) -> float:
