@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from struct import pack, unpack_from
 from typing import Any, Final
@@ -35,6 +36,7 @@ from market.settlement.migrate import migrate
 
 NO_LIMIT: Final = "1000000000"
 PER_BATCH: Final = 50
+LOADS: Final = 8  # batches under way at once
 READER_PROCESSES: Final = 2
 CONNECTS_AT_ONCE: Final = 50
 VERIFIED: Final = 10  # one in so many readers checks every digest
@@ -314,6 +316,32 @@ class Load:
                 await asyncio.sleep(max(0.0, started + sent / per_s - time.monotonic()))
 
 
+class Processors:
+    """Processor time that each kind of process has taken, which says more than rates where others compute, too."""
+
+    def __init__(self, kinds: dict[str, list[int]]) -> None:
+        self._kinds = kinds
+        self._before = self._taken()
+
+    def since(self) -> dict[str, float]:
+        """Return the seconds of each kind since the last call."""
+        before, self._before = self._before, self._taken()
+        return {kind: taken - before[kind] for kind, taken in self._before.items()}
+
+    def _taken(self) -> dict[str, float]:
+        return {kind: sum(map(_processor_s, pids)) for kind, pids in self._kinds.items()}
+
+
+def _processor_s(pid: int) -> float:
+    """Return the processor time of a process and of its children that live, 0 for one that is gone."""
+    with suppress(OSError):
+        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        own = (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+        return own + sum(_processor_s(int(child)) for child in children)
+    return 0.0
+
+
 async def measure(folder: Path, dsn: str, options: argparse.Namespace) -> None:
     await migrate(dsn)
     with running_redis(folder) as redis_url:
@@ -331,17 +359,31 @@ async def measure(folder: Path, dsn: str, options: argparse.Namespace) -> None:
                 connected = sum([(await crew.heard())["connected"] for crew in crews])
                 print(f"{connected} readers of {options.loans} books connected in {time.monotonic() - began:.1f} s")
                 load = Load(options.loans)
-                urls = [one.url, one.url]  # the other one will be killed
+                urls = [one.url] * LOADS  # the other one will be killed
                 works = [
-                    asyncio.create_task(load.run(url, keys, per_s=options.orders_per_s / 2, number=i, of=2))
+                    asyncio.create_task(
+                        load.run(url, keys, per_s=options.orders_per_s / len(urls), number=i, of=len(urls))
+                    )
                     for i, url in enumerate(urls)
                 ]
-                await reported(load, crews, options.seconds, "with both gateways")
+                [pid_file] = (folder / "data").rglob("postmaster.pid")
+                server = int(pid_file.read_text().split()[0])
+                processors = Processors(
+                    {
+                        "engine": [market.processes[0].process.pid],
+                        "gateways": [process.process.pid for process in market.processes[1:]],
+                        "PostgreSQL": [server],
+                        "readers": [crew.process.pid for crew in crews],
+                        "all with the load": [os.getpid()],
+                    }
+                )
+                await reported(load, crews, processors, options.seconds, "with both gateways")
                 market.processes[2].process.kill()
                 moves = await asyncio.gather(*(crew.ask("move") for crew in crews))
                 moved, took_s = sum(move["moved"] for move in moves), max(move["seconds"] for move in moves)
-                print(f"a gateway was killed: {moved} readers went to the other one in {took_s:.1f} s, all resumed")
-                await reported(load, crews, options.seconds, "with one gateway")
+                print(f"a gateway was killed: {moved} readers went to the other one in {took_s:.1f} s")
+                processors.since()
+                await reported(load, crews, processors, options.seconds, "with one gateway")
                 for work in works:
                     work.cancel()
                 await asyncio.gather(*works, return_exceptions=True)
@@ -353,20 +395,25 @@ async def measure(folder: Path, dsn: str, options: argparse.Namespace) -> None:
                 process.end()
 
 
-async def reported(load: Load, crews: list[Readers], seconds: float, what: str) -> None:
+async def reported(load: Load, crews: list[Readers], processors: Processors, seconds: float, what: str) -> None:
     async def updates() -> int:
         return sum([(await crew.ask("counts")).get("updates", 0) for crew in crews])
 
     load.waits.clear()
+    processors.since()
     placed, refused, before, began = load.placed, load.refused, await updates(), time.monotonic()
     await asyncio.sleep(seconds)
+    while not load.waits:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
     after, took_s = await updates(), time.monotonic() - began
+    taken = ", ".join(f"{kind} {s / took_s:.2f}" for kind, s in processors.since().items())
     waits = sorted(load.waits)
     print(
         f"{what}: {(load.placed - placed) / took_s:,.0f} orders/s ({load.refused - refused} refused), "
         f"{(after - before) / took_s:,.0f} updates/s delivered; "
         f"a batch of {PER_BATCH} was answered in {statistics.median(waits) * 1e3:.0f} ms (p99 "
-        f"{waits[len(waits) * 99 // 100] * 1e3:.0f} ms); load average {os.getloadavg()[0]:.1f}",
+        f"{waits[len(waits) * 99 // 100] * 1e3:.0f} ms)\n"
+        f"{'':>4}processors in use: {taken}; load average {os.getloadavg()[0]:.1f}",
         flush=True,
     )
 
@@ -408,7 +455,7 @@ async def main() -> None:
         await read(options.as_reader, options.readers, options.loans, options.first)
         return
     if options.smoke:
-        options.readers, options.orders_per_s, options.loans, options.seconds = 40, 200, 50, 1
+        options.readers, options.orders_per_s, options.loans, options.seconds = 40, 2_000, 50, 1
     print(f"{machine()}; {options.readers} readers, {options.orders_per_s:,.0f} orders/s asked for", flush=True)
     with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data", durable=False) as postgres:
         await measure(Path(name), postgres.dsn, options)
