@@ -378,7 +378,8 @@ async def board(stage: Stage) -> None:
     await stage.stack.do(sell("ORIG", 9_800, 50_00, loan_id=LoanId("L1")))
     async with stage.connected() as socket:
         words = {"channel": "board", "max_price": "99", "sort": "-ytm", "limit": 5}
-        await stage.say("subscribe", **words)
+        answer = await stage.say("subscribe", **words)
+        stage.fix(answer["result"]["board"], "board-1")  # made of all filters that there are: others with each new one
         for step in (
             sell("ORIG", 9_790, 50_00, loan_id=LoanId("L2")),
             sell("ORIG", 9_780, 50_00, loan_id=LoanId("L1")),
