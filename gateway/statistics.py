@@ -63,6 +63,8 @@ SLICE = f"""
         SELECT trade_id, loan_id, price, quantity, at, {{signs}},
                CASE WHEN taker_side = 'buy' AND sell_order_id < {FIRST_QUOTE_ID} THEN sell_order_id END AS waiting_order
         FROM market.trade WHERE {{whose}} AND {{which}}"""
+# A first look reads a month, a later one some seconds: one plan for both would read a month each time.
+PLANNED_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 SELECT_LAST = "SELECT trade_id, price, at FROM market.trade WHERE trade_id = ANY($1)"
 
 
@@ -295,7 +297,8 @@ class Statistics:
 
     async def _look(self, scope: _Scope) -> Snapshot:
         try:
-            async with self._looking, self._pool.acquire() as connection:
+            async with self._looking, self._pool.acquire() as connection, connection.transaction(readonly=True):
+                await connection.execute(PLANNED_ANEW)
                 snapshot = await scope.look(connection, Nanos(self._clock()), timeout_s=self._timeout_s)
             scope.good_until = asyncio.get_running_loop().time() + self._age_s_max
             return snapshot
