@@ -10,11 +10,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.answers.orders import ErrorDetail
+from gateway.answers.socket import RateLeft
 from gateway.openapi import PlainSchemas
 from gateway.ws.contract import BOARD_DOCS, CHANNEL_DOCS, METHOD_DOCS, MORE, ChannelDoc, MethodDoc
 from gateway.ws.routes import PATHS
 
 Json = dict[str, Any]
+Schemas = dict[type[BaseModel], Json]
 
 SOCKET = "#/channels/socket"
 REQ_ID = {"type": ["integer", "string", "null"], "description": "given back with the reply"}
@@ -33,7 +35,8 @@ def asyncapi(*, version: str) -> Json:
     schema_of, schemas = _schemas()
     requests = METHOD_DOCS | {f"{method}_board": doc for method, doc in BOARD_DOCS.items()}
     messages = {f"{name}_request": _request(name, doc, schema_of) for name, doc in requests.items()}
-    messages |= {"reply": _reply(schema_of)}
+    messages |= {f"{name}_reply": _reply(name, doc, schema_of) for name, doc in METHOD_DOCS.items()}
+    messages |= {"refusal": _refusal(schema_of)}
     messages |= {f"{name}_push": _push(name, doc, schema_of) for name, doc in CHANNEL_DOCS.items()}
     return {
         "asyncapi": "3.0.0",
@@ -55,11 +58,13 @@ def asyncapi(*, version: str) -> Json:
     }
 
 
-def _schemas() -> tuple[dict[type[BaseModel], Json], Json]:
+def _schemas() -> tuple[Schemas, Json]:
     """Return the schema of every type that is sent or received, and the components that these refer to."""
     types: dict[type[BaseModel], None] = dict.fromkeys(
         [
             *(doc.params for doc in (*METHOD_DOCS.values(), *BOARD_DOCS.values())),
+            *(result for doc in METHOD_DOCS.values() for result in doc.results),
+            RateLeft,
             *(row for doc in CHANNEL_DOCS.values() for row in doc.rows),
             ErrorDetail,
         ]
@@ -73,28 +78,43 @@ def _schemas() -> tuple[dict[type[BaseModel], Json], Json]:
     return {each: schemas[(i, "validation")] for i, each in enumerate(types)}, rest["$defs"]
 
 
-def _request(name: str, doc: MethodDoc, schema_of: dict[type[BaseModel], Json]) -> Json:
+def _request(name: str, doc: MethodDoc, schema_of: Schemas) -> Json:
     method = name.removesuffix("_board")
     members = {"method": {"const": method}, "params": schema_of[doc.params], "req_id": REQ_ID}
     return _message(name, f"{doc.summary} (replies: {doc.replies})", _object(members, ["method"], closed=True))
 
 
-def _reply(schema_of: dict[type[BaseModel], Json]) -> Json:
+def _reply(name: str, doc: MethodDoc, schema_of: Schemas) -> Json:
+    results = [schema_of[each] for each in doc.results]
     members = {
-        "method": {"type": ["string", "null"]},
+        "method": {"const": "pong" if name == "ping" else name},
         "req_id": REQ_ID,
-        "success": {"type": "boolean"},
-        "result": {"type": "object", "description": "of a success"},
-        "error": {"type": "string", "description": "of a failure, as existing clients know it"},
-        "error_detail": {**schema_of[ErrorDetail], "description": "of a failure: act on its `code`"},
-        "rate": {"type": "object", "description": "what is left of the account's requests"},
-        "time_in": TIME,
-        "time_out": TIME,
+        "success": {"const": True},
+        "result": results[0] if len(results) == 1 else {"anyOf": results},
+        **_common(schema_of),
     }
-    return _message("reply", "The answer to a request", _object(members, ["method", "req_id", "success"]))
+    return _message(name, f"The answer to {name}", _object(members, ["method", "req_id", "success", "result"]))
 
 
-def _push(name: str, doc: ChannelDoc, schema_of: dict[type[BaseModel], Json]) -> Json:
+def _refusal(schema_of: Schemas) -> Json:
+    members = {
+        "method": {"type": ["string", "null"], "description": "as asked; null for what could not be read"},
+        "req_id": REQ_ID,
+        "success": {"const": False},
+        "error": {"type": "string", "description": "as existing clients know it"},
+        "error_detail": schema_of[ErrorDetail],
+        **_common(schema_of),
+    }
+    required = ["method", "req_id", "success", "error", "error_detail"]
+    return _message("refusal", "The answer to a request that was refused", _object(members, required))
+
+
+def _common(schema_of: Schemas) -> Json:
+    """Return what every reply has. rate: of private requests."""
+    return {"rate": schema_of[RateLeft], "time_in": TIME, "time_out": TIME}
+
+
+def _push(name: str, doc: ChannelDoc, schema_of: Schemas) -> Json:
     rows = [schema_of[row] for row in doc.rows]
     items: Json = {} if not rows else {"items": rows[0] if len(rows) == 1 else {"anyOf": rows}}
     members = {
@@ -121,7 +141,12 @@ def _asked(name: str, doc: MethodDoc) -> Json:
         "channel": {"$ref": SOCKET},
         "summary": doc.summary,
         "messages": [{"$ref": f"{SOCKET}/messages/{name}_request"}],
-        "reply": {"channel": {"$ref": SOCKET}, "messages": [{"$ref": f"{SOCKET}/messages/reply"}]},
+        "reply": {
+            "channel": {"$ref": SOCKET},
+            "messages": [
+                {"$ref": f"{SOCKET}/messages/{each}"} for each in (f"{name.removesuffix('_board')}_reply", "refusal")
+            ],
+        },
     }
 
 

@@ -8,16 +8,19 @@ import json
 import operator
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from gateway.answers.fields import Problem
+from gateway.answers.orders import ErrorDetail
+from gateway.answers.socket import RateLeft
 from gateway.openapi import refusals
 from gateway.rest.api import Route
 from gateway.rest.routes import ROUTES
-from gateway.ws.contract import CHANNEL_DOCS
+from gateway.ws.contract import CHANNEL_DOCS, METHOD_DOCS
 
 NO_ROUTE = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
@@ -61,6 +64,22 @@ def check_push(message: Mapping[str, Any]) -> None:
     for row in message["data"]:
         kinds = [kind for kind in doc.rows if ("removed" in kind.model_fields) == ("removed" in row)]
         _adapter(functools.reduce(operator.or_, kinds)).validate_json(json.dumps(row), strict=True, extra="forbid")
+
+
+def check_reply(message: Mapping[str, Any]) -> None:
+    """The same of a reply on the socket."""
+    method = "ping" if message["method"] == "pong" else message["method"]
+    assert message["success"] in (True, False)
+    parts = ("result",) if message["success"] else ("error", "error_detail")
+    assert message.keys() - {"rate"} == {"method", "req_id", "success", "time_in", "time_out", *parts}
+    if "rate" in message:
+        _adapter(RateLeft).validate_json(json.dumps(message["rate"]), strict=True, extra="forbid")
+    kind = _any_of(METHOD_DOCS[method].results) if message["success"] else ErrorDetail
+    _adapter(kind).validate_json(json.dumps(message[parts[-1]]), strict=True, extra="forbid")
+
+
+def _any_of(kinds: tuple[type[BaseModel], ...]) -> Any:
+    return reduce(or_, kinds)
 
 
 @cache

@@ -114,8 +114,15 @@ class PricedOrder(BaseModel):
 
 
 class ErrorDetail(Refusal):
+    """A refusal on the socket: act on its `code`. group: of quotes, that protection holds."""
+
     message: str
     field: str | None = None
+    skew_ms: int | None = None
+    retry_after_ms: int | None = None
+    cancel_reason: CancelReason | None = None
+    reason: str | None = None
+    group: str | None = None
 
 
 class RefusedOrder(BaseModel):

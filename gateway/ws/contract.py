@@ -1,7 +1,8 @@
-"""The socket's contract as tables: what each method takes, and what each channel tells, row by row.
+"""The socket's contract as tables: what each method takes and answers, and what each channel tells, row by row.
 
 From these the AsyncAPI document is made (asyncapi.py). The models of requests are those that check them; the models of
-rows are never used at run time: the end-to-end tests read every push back through them, undeclared keys refused.
+results and rows are never used at run time: the end-to-end tests read every reply and every push back through them,
+undeclared keys refused.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,23 @@ from pydantic import BaseModel
 from gateway.answers.board import LoanPart
 from gateway.answers.fields import Checksum, Count, Factor, Moment, Money, OrderIdOut, TradeIdOut, Ytm
 from gateway.answers.loans import Loan, LoanInfo
-from gateway.answers.orders import ExecutionFields, FeeOut
+from gateway.answers.orders import ExecutionFields, FeeOut, Order, PricedOrder
 from gateway.answers.prices import CandleRow, PriceLevel, PublicTrade
+from gateway.answers.socket import (
+    AckedBatch,
+    Armed,
+    Counted,
+    FencedId,
+    LoggedIn,
+    Nothing,
+    OrderAcked,
+    ProtectionReset,
+    ProtectionSet,
+    Quoted,
+    ResolvedOrder,
+    Subscribed,
+    Unblocked,
+)
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request as Params
 from gateway.ws.board import BoardChoice, BoardSubscription
@@ -167,7 +183,10 @@ class QuoteRow(StateRow):
 
 @dataclass(frozen=True, slots=True)
 class MethodDoc:
+    """results: what a success may bear."""
+
     params: type[BaseModel]
+    results: tuple[type[BaseModel], ...]
     summary: str
     replies: Literal["one", "one per symbol", "one per order"] = "one"
 
@@ -183,31 +202,41 @@ class ChannelDoc:
 
 
 METHOD_DOCS = {
-    "ping": MethodDoc(Params, "Answered by `pong`"),
-    "login": MethodDoc(Login, "Prove a key by signing this connection's challenge"),
-    "logout": MethodDoc(Params, "Forget the login and every private stream"),
-    "subscribe": MethodDoc(Subscription, "Subscribe to a channel", "one per symbol"),
-    "unsubscribe": MethodDoc(Choice, "End a subscription", "one per symbol"),
-    "resync": MethodDoc(Choice, "Have a fresh snapshot of what is subscribed to", "one per symbol"),
-    "add_order": MethodDoc(SocketOrder, "Place an order"),
-    "batch_add": MethodDoc(BatchAdd, "Place up to 50 orders; each is judged by itself"),
-    "batch_cancel": MethodDoc(BatchCancel, "Cancel up to 50 orders"),
-    "amend_order": MethodDoc(SocketAmend, "Change an order's quantity or price"),
-    "cancel_order": MethodDoc(SocketCancel, "Cancel orders by id or client id", "one per order"),
-    "cancel_all": MethodDoc(SocketCancelAll, "Cancel all orders, or some; with `block` nothing new is taken"),
-    "cancel_all_orders_after": MethodDoc(CancelAfter, "Cancel all orders unless told again in time; 0 disarms"),
-    "unblock": MethodDoc(Private, "Take orders again after `cancel_all` with `block`"),
-    "mass_quote": MethodDoc(MassQuoteParams, "Move up to 500 two-sided quotes"),
-    "quote_cancel": MethodDoc(QuoteCancelParams, "Withdraw quotes"),
-    "set_mmp": MethodDoc(SetMmpParams, "Limit what a group of quotes may trade in a window of time"),
-    "reset_mmp": MethodDoc(ResetMmpParams, "Take a group's quotes again after its protection has fired"),
-    "get_order": MethodDoc(GetOrder, "One order as it is"),
-    "resolve_order": MethodDoc(ResolveParams, "A final answer about a client order id after a timeout"),
+    "ping": MethodDoc(Params, (Nothing,), "Answered by `pong`"),
+    "login": MethodDoc(Login, (LoggedIn,), "Prove a key by signing this connection's challenge"),
+    "logout": MethodDoc(Params, (Nothing,), "Forget the login and every private stream"),
+    "subscribe": MethodDoc(Subscription, (Subscribed,), "Subscribe to a channel", "one per symbol"),
+    "unsubscribe": MethodDoc(Choice, (Subscribed,), "End a subscription", "one per symbol"),
+    "resync": MethodDoc(Choice, (Subscribed,), "Have a fresh snapshot of what is subscribed to", "one per symbol"),
+    "add_order": MethodDoc(SocketOrder, (OrderAcked, PricedOrder), "Place an order"),
+    "batch_add": MethodDoc(BatchAdd, (AckedBatch,), "Place up to 50 orders; each is judged by itself"),
+    "batch_cancel": MethodDoc(BatchCancel, (AckedBatch,), "Cancel up to 50 orders"),
+    "amend_order": MethodDoc(SocketAmend, (OrderAcked,), "Change an order's quantity or price"),
+    "cancel_order": MethodDoc(SocketCancel, (OrderAcked,), "Cancel orders by id or client id", "one per order"),
+    "cancel_all": MethodDoc(
+        SocketCancelAll, (Counted,), "Cancel all orders, or some; with `block` nothing new is taken"
+    ),
+    "cancel_all_orders_after": MethodDoc(
+        CancelAfter, (Armed,), "Cancel all orders unless told again in time; 0 disarms"
+    ),
+    "unblock": MethodDoc(Private, (Unblocked,), "Take orders again after `cancel_all` with `block`"),
+    "mass_quote": MethodDoc(MassQuoteParams, (Quoted,), "Move up to 500 two-sided quotes"),
+    "quote_cancel": MethodDoc(QuoteCancelParams, (Counted,), "Withdraw quotes"),
+    "set_mmp": MethodDoc(SetMmpParams, (ProtectionSet,), "Limit what a group of quotes may trade in a window of time"),
+    "reset_mmp": MethodDoc(
+        ResetMmpParams, (ProtectionReset,), "Take a group's quotes again after its protection has fired"
+    ),
+    "get_order": MethodDoc(GetOrder, (Order,), "One order as it is"),
+    "resolve_order": MethodDoc(
+        ResolveParams, (ResolvedOrder, FencedId), "A final answer about a client order id after a timeout"
+    ),
 }
 BOARD_DOCS = {  # of the channel `board`, which is chosen by other words
-    "subscribe": MethodDoc(BoardSubscription, "Subscribe to the board: filter and order as in `GET /v1/loans`"),
-    "unsubscribe": MethodDoc(BoardChoice, "End a subscription to a board"),
-    "resync": MethodDoc(BoardChoice, "Have a fresh snapshot of a board"),
+    "subscribe": MethodDoc(
+        BoardSubscription, (Subscribed,), "Subscribe to the board: filter and order as in `GET /v1/loans`"
+    ),
+    "unsubscribe": MethodDoc(BoardChoice, (Subscribed,), "End a subscription to a board"),
+    "resync": MethodDoc(BoardChoice, (Subscribed,), "Have a fresh snapshot of a board"),
 }
 
 CHANNEL_DOCS = {

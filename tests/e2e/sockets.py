@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.client import ApiKey, Book, units
-from tests.contract import check_push
+from tests.contract import check_push, check_reply
 
 Json = dict[str, Any]
 PATIENCE_S = 10.0  # how long a test waits for what must come; only a failing one waits so long
@@ -22,7 +22,7 @@ PATIENCE_S = 10.0  # how long a test waits for what must come; only a failing on
 class Socket:
     """One connection. `seen`: all frames that were received, in order.
 
-    checked: whether pushes are held to the published contract, which has decimals as text.
+    checked: whether frames are held to the published contract, which has decimals as text.
     """
 
     def __init__(self, connection: aiohttp.ClientWebSocketResponse, *, checked: bool = True) -> None:
@@ -68,8 +68,8 @@ class Socket:
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise ConnectionError(f"{message.type.name} {self.connection.close_code}")
         found: Json = json.loads(message.data)
-        if "channel" in found and self.checked:
-            check_push(found)
+        if self.checked:
+            (check_push if "channel" in found else check_reply)(found)
         self.seen.append(found)
         return found
 

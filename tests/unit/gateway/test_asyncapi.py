@@ -52,3 +52,19 @@ def test_requests_are_closed_and_name_what_they_must_have(document: dict[str, An
     assert {"q", "min_ytm", "max_available", "sort", "limit", "channel"} <= board.keys()
     assert document["operations"]["push_book"]["action"] == "send"
     assert document["operations"]["add_order"]["action"] == "receive"
+
+
+def test_a_reply_says_what_its_method_answers(document: dict[str, Any]) -> None:
+    """Every operation that is asked names its own reply, whose result has a type, and the refusal of all."""
+    for name, operation in document["operations"].items():
+        if operation["action"] != "receive":
+            continue
+        method = name.removesuffix("_board")
+        said = [message["$ref"].rpartition("/")[2] for message in operation["reply"]["messages"]]
+        assert said == [f"{method}_reply", "refusal"]
+        payload = document["components"]["messages"][said[0]]["payload"]
+        assert payload["properties"]["method"] == {"const": "pong" if method == "ping" else method}
+        kinds = payload["properties"]["result"].get("anyOf", [payload["properties"]["result"]])
+        assert all(kind["$ref"].startswith("#/components/schemas/") for kind in kinds), name
+    acked = document["components"]["schemas"]["OrderAcked"]
+    assert {"order_id", "order_status", "engine_seq", "duplicate"} <= set(acked["required"])
