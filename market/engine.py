@@ -18,7 +18,7 @@ from market.commands import AmendOrder, Command, ExpireOrders, MassQuote, Mode, 
 from market.errors import Busy, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
 from market.ids import Nanos, Seq
-from market.port import CALLER, ENGINE_ACTOR, Answer, Caller, EnginePort, Listener, Phase, Reply
+from market.port import CALLER, ENGINE_ACTOR, Answer, Caller, EnginePort, Listener, Phase, Reply, room_for
 from market.venue.venue import Venue, described
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class Engine(EnginePort):
         """Put a command into the inbox, as EnginePort says. Of one with an origin, `reply` may never be called."""
         if self.phase is not Phase.ONLINE or self._stopping:
             raise Unavailable(f"the engine is {self.phase}")
-        if len(self._inbox) >= self._inbox_max:
+        if len(self._inbox) >= room_for(command, self._inbox_max):
             raise Busy("the inbox is full")
         now = Nanos(self._clock())
         refusal = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from market.commands import Command, Result
+from market.commands import CancelAll, CancelQuotes, Command, Result
 from market.errors import MarketError
 from market.events import Event
 from market.ids import Nanos, Seq
@@ -78,6 +78,11 @@ class Phase(StrEnum):
     ONLINE = "online"
     RECOVERING = "recovering"
     STOPPED = "stopped"
+
+
+def room_for(command: Command, most: int) -> int:
+    """Return how many commands may wait ahead of one. What only takes orders out is let in when nothing else is."""
+    return 2 * most if isinstance(command, CancelAll | CancelQuotes) else most
 
 
 class EnginePort(ABC):

@@ -42,7 +42,7 @@ from market.commands import Command, PlaceOrder
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable
 from market.events import Event
 from market.ids import Seq
-from market.port import CALLER, Answer, Caller, EnginePort, Follower, Phase, Reply
+from market.port import CALLER, Answer, Caller, EnginePort, Follower, Phase, Reply, room_for
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class RemoteEngine(EnginePort):
     def send(self, command: Command, *, actor: str, reply: Reply, joined: bool = False) -> None:
         if self.phase is not Phase.ONLINE:
             raise Unavailable(f"the engine is {self.phase}")
-        if len(self._pending) >= self._pending_max:
+        if len(self._pending) >= room_for(command, self._pending_max):
             raise Busy("too many commands wait for the engine")
         self._last_number += 1
         number = self._last_number

@@ -6,11 +6,15 @@ told may hold a word that is A's, and nothing of A's may change. A route or meth
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import aiohttp
 import pytest
 
+from gateway.client import ApiKey
+from gateway.facade.calls import FacadeRoute
 from gateway.facade.routes import ROUTES as FACADE
 from gateway.openapi import operation_id
 from gateway.page import PLACES
@@ -20,6 +24,7 @@ from gateway.ws.methods import METHODS
 from gateway.ws.subscriptions import PRIVATE_STATES, Channel
 from tests.e2e.rest import Json, Market, Rest, order
 from tests.e2e.sockets import Socket, connected
+from tests.e2e.test_facade import Client
 
 PRIVATE = ("executions", *PRIVATE_STATES)
 MINE = "a-secret"  # a word in all that A names
@@ -127,6 +132,38 @@ async def test_nothing_is_served_but_what_says_who_may_call_it(market: Market) -
     rest = served - told - {("*", "/0/{call}")}
     assert {path for _, path in rest} == pages
     assert {method for method, _ in rest} == {"GET", "HEAD"}
+
+
+PRIVATE_CALLS = [route for route in FACADE if route.scope is not None]
+
+
+@pytest.mark.parametrize("route", PRIVATE_CALLS, ids=lambda route: route.name)
+async def test_a_call_of_the_facade_shows_and_changes_nothing_of_anothers(pair: Pair, route: FacadeRoute) -> None:
+    before = await pair.state()
+    assert pair.a.key is not None
+    assert pair.b.key is not None
+    [line, *_] = (await facade(pair, "Ledgers", pair.a.key, asset="USD", type="deposit"))["result"]["ledger"]
+    named = {"txid": pair.objects["order_id"], "cl_ord_id": f"{MINE}-2", "id": line, "pair": "L1/USD", "timeout": "0"}
+    order = {"type": "buy", "ordertype": "limit", "volume": "1", "price": "1", "order_qty": "1"}
+    wanted = {name: value for name, value in (named | order).items() if name in route.fields}
+    if route.name == "Ledgers":
+        wanted.pop("type")
+    if "txid" in wanted and route.name != "QueryOrders":
+        wanted.pop("cl_ord_id", None)
+    told = await facade(pair, route.name, pair.b.key, **wanted)
+    if route.name in ("AmendOrder", "EditOrder", "CancelOrder"):
+        assert told["error"] == ["EOrder:Unknown order"]
+    if route.name == "QueryLedgers":
+        assert told["result"] == {}
+    own = {MINE, pair.objects["order_id"]}  # B asked with these
+    assert not {word for word in pair.theirs() - own if word in json.dumps(told)}
+    assert pair.objects["order_id"] not in json.dumps(told["result"])
+    assert await pair.state() == before
+
+
+async def facade(pair: Pair, name: str, key: ApiKey, /, **fields: str) -> Json:
+    async with aiohttp.ClientSession() as http:
+        return await Client(pair.market.stack.url, http, key).post(name, nonce=str(time.time_ns()), **fields)
 
 
 # The socket

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from market.commands import AccountKind, Command, ExpireOrders, MassQuote, OpenMarket
+from market.commands import AccountKind, CancelAll, Command, ExpireOrders, MassQuote, OpenMarket
 from market.engine import NOTHING_CONSUMED, Doubtful, Engine, LeaseLost, NotCommitted
 from market.errors import Busy, InsufficientFunds, MarketError, MarketMode, OutcomeUnknown, Unavailable
 from market.events import Event, LogEntry
-from market.ids import Nanos, Seq
+from market.ids import AccountId, Nanos, Seq
 from market.orderbook.order import TimeInForce
 from market.port import Answer
 from market.venue.venue import Venue
@@ -344,6 +344,9 @@ async def test_a_full_inbox_refuses_at_once() -> None:
         for _ in range(3):
             engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
         assert engine.inbox_depth == 3
+        with pytest.raises(Busy):
+            engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
+        engine.send(CancelAll(account_id=AccountId("BUYER")), actor="t", reply=ear.reply("x"))  # never for want of room
         with pytest.raises(Busy):
             engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
         store.gate.set()
