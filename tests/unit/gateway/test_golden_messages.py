@@ -14,7 +14,7 @@ from gateway.errors import ANSWERS
 from gateway.ws.contract import CHANNEL_DOCS, METHOD_DOCS
 from market.commands import Mode
 from market.orderbook.order import ExecType, OrderStatus
-from tests.contract import check_push
+from tests.contract import check_push, check_reply
 from tests.e2e.golden_scenes import SCENES
 
 Json = dict[str, Any]
@@ -67,7 +67,9 @@ def test_every_message_keeps_to_its_schema(payloads: dict[str, Draft202012Valida
             payloads[f"{message['channel']}_push"].validate(message)
             check_push(message)
         elif message:
-            payloads["reply"].validate(message)
+            method = "ping" if message["method"] == "pong" else message["method"]
+            payloads[f"{method}_reply" if message["success"] else "refusal"].validate(message)
+            check_reply(message)
             if message["success"]:
                 [request] = [each for each in asked if each.get("req_id") == message["req_id"]][-1:]
                 payloads[f"{message_name(request)}_request"].validate(request)
