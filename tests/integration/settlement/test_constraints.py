@@ -173,6 +173,7 @@ REFUSED = {
     "web_user_password_is_hashed": new_user(password_hash="correct horse battery"),
     "web_session_user_exists": new_session(user_id="nobody"),
     "web_session_token_is_sha256": f"{new_user()}; {new_session(token_hash='token')}",
+    "web_session_user_agent_is_short": f"{new_user()}; {new_session(user_agent='x' * 201)}",
     "web_session_ends": f"{new_user()}; {new_session(expires_at='2000-01-01')}",
 }
 MORE = [  # other ways to break what the list above covers once
