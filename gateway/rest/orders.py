@@ -1,6 +1,8 @@
 """Orders: place, look at, amend, cancel. Success is answered once it is durable."""
 
 import asyncio
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,7 @@ from gateway.answers.fields import Acted, Page
 from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBatch, PlacedOrder, PricedOrder
 from gateway.history import NEVER, StoredOrder
 from gateway.requests.fields import Empty
-from gateway.requests.orders import AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
+from gateway.requests.orders import CLIENT_ORDER_ID, AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
 from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
@@ -92,7 +94,8 @@ async def place_batch(call: Call) -> web.Response:
         command = _command_of(call, order)
         return CheckOrder(order=command) if order.check_only else command
 
-    asked = [command_or_refusal(partial(command_of, body)) for body in call.parsed(RestBatch).orders]
+    orders = _named(call, call.parsed(RestBatch).orders)
+    asked = [command_or_refusal(partial(command_of, body)) for body in orders]
     rows = [
         error_row(told) if isinstance(told, MarketError) else await _placed(call, command, told)
         for command, told in zip(asked, await submitted_together(call, asked), strict=True)
@@ -134,6 +137,23 @@ def _client_order_id(call: Call, given: str | None) -> str | None:
     if given is not None:
         raise InvalidArguments("Idempotency-Key and cl_ord_id differ", field="cl_ord_id")
     return RestOrder.parse({**call.body, "cl_ord_id": key}).cl_ord_id
+
+
+def _named(call: Call, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The Idempotency-Key and an order's place in the batch name it if it has no cl_ord_id.
+
+    Hashed, since a key may be as long as an id.
+    """
+    key = call.request.headers.get("Idempotency-Key")
+    if key is None:
+        return list(orders)
+    if not re.fullmatch(CLIENT_ORDER_ID, key):
+        raise InvalidArguments("Idempotency-Key: no order can have this id", field="cl_ord_id")
+    stem = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return [
+        body if body.get("cl_ord_id") is not None else {**body, "cl_ord_id": f"{stem}.{n}"}
+        for n, body in enumerate(orders)
+    ]
 
 
 def _first_answer(stored: StoredOrder, command: PlaceOrder, ack: OrderAck) -> dict[str, Any]:
@@ -354,6 +374,7 @@ ROUTES = (
             body=RestBatch,
             example={"orders": [ORDER_EXAMPLE]},
             answers={200: PlacedBatch},
+            takes=("Idempotency-Key",),
         ),
     ),
     Route(

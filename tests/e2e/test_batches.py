@@ -78,3 +78,17 @@ async def test_a_batch_over_rest(market: Market) -> None:
     found = await market.buyer.get(f"/v1/orders/{placed['order_id']}")
     assert found.body == {name: value for name, value in placed.items() if name != "duplicate"}
     assert (await market.buyer.post("/v1/orders/batch", {"orders": []})).field == "orders"
+
+
+async def test_the_idempotency_key_of_a_batch_names_its_orders(market: Market) -> None:
+    key = {"Idempotency-Key": "6f1c1f0e-7c1c-4d8b-9d39-0a4f6f7d2b11"}
+    batch = {"orders": [rest_order(), rest_order(cl_ord_id="own"), rest_order(), rest_order(cl_ord_id=None)]}
+    first = (await market.buyer.post("/v1/orders/batch", batch, **key)).body["orders"]
+    again = (await market.buyer.post("/v1/orders/batch", batch, **key)).body["orders"]
+    assert [row["duplicate"] for row in first + again] == [False] * 4 + [True] * 4
+    assert len({row["order_id"] for row in first}) == 4
+    assert [row["order_id"] for row in again] == [row["order_id"] for row in first]
+    other = await market.buyer.post("/v1/orders/batch", {"orders": [rest_order(qty="1.00")]}, **key)
+    assert other.body["orders"][0]["error_detail"]["code"] == "duplicate_id"
+    bad = await market.buyer.post("/v1/orders/batch", batch, **{"Idempotency-Key": "not an id"})
+    assert (bad.code, bad.field) == ("invalid_arguments", "cl_ord_id")
