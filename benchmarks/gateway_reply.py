@@ -31,8 +31,8 @@ from _service import market_maker
 from settlement_commit import machine
 
 from gateway.client import ApiKey
-from gateway.config import Settings
-from gateway.serve import running_service
+from gateway.process.config import Settings
+from gateway.process.serve import running_service
 from market.commands import CancelAll, PlaceOrder
 from market.ids import AccountId, Face, LoanId, PriceBp
 from market.orderbook.order import Side

@@ -20,11 +20,11 @@ from typing import Any
 from settlement_commit import machine
 
 from gateway.client import ApiKey, Client, decimal, units
-from gateway.config import Settings
 from gateway.demo.curve import Curve
 from gateway.demo.market_maker import QUOTE_SET, CurveMaker
 from gateway.demo.traders import Tally, listed_loans
-from gateway.serve import Running, running_service
+from gateway.process.config import Settings
+from gateway.process.serve import Running, running_service
 
 Json = dict[str, Any]
 DAY, NEXT_DAY = "2024-01-15", "2024-01-16"

@@ -18,7 +18,7 @@ from pathlib import Path
 import asyncpg
 from settlement_commit import machine
 
-from gateway.statistics import DAY_S, SECOND, By, Statistics
+from gateway.reads.statistics import DAY_S, SECOND, By, Statistics
 from market.ids import LoanId
 from market.settlement.embedded import EmbeddedPostgres
 from market.settlement.migrate import migrate

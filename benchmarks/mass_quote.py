@@ -18,8 +18,8 @@ from _service import market_maker
 from settlement_commit import machine
 
 from gateway.client import Socket
-from gateway.config import Settings
-from gateway.serve import running_service
+from gateway.process.config import Settings
+from gateway.process.serve import running_service
 
 FRAMES_AT_ONCE = 2
 PEER_ROUNDS = 4

@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from settlement_commit import machine
 
-from gateway.otel import tracing_of
-from gateway.tracing import Span, Tracing, request_span
+from gateway.process.otel import tracing_of
+from gateway.process.tracing import Span, Tracing, request_span
 from market.commands import AccountKind, Command, OpenMarket
 from market.engine import NOTHING_CONSUMED, Engine
 from market.events import LogEntry

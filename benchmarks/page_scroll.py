@@ -30,11 +30,12 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from gateway.access.auth import KeyRing
 from gateway.app import build_gateway
-from gateway.auth import KeyRing
-from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
-from gateway.lifecycle import (
+from gateway.page import DIST
+from gateway.process.config import Settings
+from gateway.process.lifecycle import (
     bound_socket,
     database,
     engine_running,
@@ -45,8 +46,7 @@ from gateway.lifecycle import (
     page_served,
     reading_pool,
 )
-from gateway.metrics import Metrics
-from gateway.page import DIST
+from gateway.process.metrics import Metrics
 from market.claims.loan import LIVE_STATUSES
 from market.commands import AccountKind, Command, MassQuote, OpenAccount, Quote
 from market.engine import Engine

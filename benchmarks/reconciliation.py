@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncpg
 from settlement_commit import Flow, cut, machine
 
-from gateway.audit import reconcile
+from gateway.reads.audit import reconcile
 from market.settlement.embedded import EmbeddedPostgres
 from market.settlement.migrate import migrate
 from market.settlement.writer import PostgresStore

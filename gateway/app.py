@@ -9,28 +9,28 @@ from importlib.metadata import version
 import asyncpg
 from aiohttp import web
 
-from gateway.addresses import behind
+from gateway.access.addresses import behind
+from gateway.access.auth import KeyRing
+from gateway.access.browser import Browsers
+from gateway.access.rates import RateLimits, Rates
+from gateway.access.sessions import SignUps, WebSessions
+from gateway.access.throttle import Throttle
 from gateway.asyncapi import asyncapi
-from gateway.auth import KeyRing
-from gateway.board import CommittedBoard
-from gateway.browser import Browsers
-from gateway.config import Settings
 from gateway.facade.calls import add_facade
 from gateway.facade.routes import ROUTES as FACADE
 from gateway.facade.spreads import Spreads
-from gateway.metrics import METRICS, Metrics, get_metrics
 from gateway.openapi import openapi
-from gateway.overview import Overview
 from gateway.page import add_page
-from gateway.rates import RateLimits, Rates
+from gateway.process.config import Settings
+from gateway.process.metrics import METRICS, Metrics, get_metrics
+from gateway.process.tracing import TRACING, Tracing
+from gateway.reads.board import CommittedBoard
+from gateway.reads.overview import Overview
+from gateway.reads.statistics import Statistics
+from gateway.reads.views import Views
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
 from gateway.rest.docs import ASYNCAPI, OPENAPI
 from gateway.rest.routes import ROUTES
-from gateway.sessions import SignUps, WebSessions
-from gateway.statistics import Statistics
-from gateway.throttle import Throttle
-from gateway.tracing import TRACING, Tracing
-from gateway.views import Views
 from gateway.wire import dump_json
 from gateway.ws.board import Boards
 from gateway.ws.disconnect import Attachments, cancel_orders_of_former_sessions

@@ -12,12 +12,10 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from gateway.access.auth import rest_signature
+from gateway.access.browser import COOKIE, CSRF_HEADER
 from gateway.answers.fields import Problem
 from gateway.answers.loans import Loan
-from gateway.auth import rest_signature
-from gateway.board import FIGURES, LOANS_MAX
-from gateway.browser import COOKIE, CSRF_HEADER
-from gateway.candles import Interval
 from gateway.errors import (
     ANSWERS,
     AuthCsrf,
@@ -32,10 +30,12 @@ from gateway.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
-from gateway.overview import POINTS_DEFAULT, POINTS_MAX
+from gateway.reads.board import FIGURES, LOANS_MAX
+from gateway.reads.candles import Interval
+from gateway.reads.overview import POINTS_DEFAULT, POINTS_MAX
+from gateway.reads.statistics import By
 from gateway.requests.orders import CLIENT_ORDER_ID
 from gateway.rest.api import BODY_METHODS, PAGE_DEFAULT, PAGE_MAX, Access, Route
-from gateway.statistics import By
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus
 from market.errors import (
     Busy,

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from gateway.answers.fields import Count, DayText, Moment, Money, MoneyWeighted, TradeIdOut, Ytm
-from gateway.statements import StatementLeg
+from gateway.reads.statements import StatementLeg
 from market.settlement.journal import EntryKind, Unit
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from gateway.access.rates import Bucket
 from gateway.answers.fields import Count, Moment, Money, OrderIdOut
 from gateway.answers.orders import ErrorDetail, Order, PricedOrder, RefusedOrder
-from gateway.rates import Bucket
 from gateway.requests.access import Scope
 from market.orderbook.order import CancelReason, OrderStatus
 

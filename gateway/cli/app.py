@@ -18,9 +18,9 @@ from gateway.cli.ledger import Check, DatabaseCommand, Migrate, Replay, VerifyTi
 from gateway.cli.processes import Demo, Engine, Gateway, Serve, Standby
 from gateway.cli.shell import REFUSED, USAGE, UsageError, fail, said
 from gateway.cli.terminal import Terminal
-from gateway.config import Settings
 from gateway.demo.run import DemoSettings
-from gateway.lifecycle import StartError
+from gateway.process.config import Settings
+from gateway.process.lifecycle import StartError
 
 README_SETTINGS = (Settings, DemoSettings, ClientSettings)  # what README's table shows
 

@@ -11,11 +11,11 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway import importing, servicing_file
 from gateway.cli.shell import DONE, REFUSED, UsageError, print_json, refused, run_async
 from gateway.client import ApiError, ApiKey, Client
-from gateway.config import EnvSettings
-from gateway.loanbook import LOAN_ID, Defaults, Format
+from gateway.files import importing, servicing_file
+from gateway.files.loanbook import LOAN_ID, Defaults, Format
+from gateway.process.config import EnvSettings
 from market.ids import AccountId
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import CliPositionalArg
 
 from gateway.cli.shell import DONE, REFUSED, UsageError, print_json, refused, run_async, said
-from gateway.config import DatabaseSettings
-from gateway.lifecycle import database
+from gateway.process.config import DatabaseSettings
+from gateway.process.lifecycle import database
 from gateway.wire import minor_text
 from market.settlement.check import check
 from market.settlement.embedded import dsn_of_running

@@ -1,10 +1,10 @@
 """Commands that run a process of the market until it is stopped."""
 
 from gateway.cli.shell import run_async
-from gateway.config import Settings
 from gateway.demo.run import DemoSettings, demo
-from gateway.logs import set_up_logging
-from gateway.serve import running_engine, running_gateway, running_standby, serve
+from gateway.process.config import Settings
+from gateway.process.logs import set_up_logging
+from gateway.process.serve import running_engine, running_gateway, running_standby, serve
 
 
 class Serve(Settings):

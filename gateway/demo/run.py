@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gateway.client import ApiError, ApiKey, Client, decimal, loan_body, retried
-from gateway.config import Settings
 from gateway.demo.book import ORIGINATORS, seeded_book
 from gateway.demo.curve import Curve
 from gateway.demo.market_maker import CurveMaker
 from gateway.demo.traders import Investor, Listed, MarketMaker, Originator, Tally, Trader, listed_loans
-from gateway.lifecycle import Running, stop_on_signals, write_private
-from gateway.serve import running_service
+from gateway.process.config import Settings
+from gateway.process.lifecycle import Running, stop_on_signals, write_private
+from gateway.process.serve import running_service
 from market.settlement.journal import HOUSE
 
 SETUP_CONCURRENCY = 32

@@ -14,12 +14,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from gateway.auth import Principal
+from gateway.access.auth import Principal
+from gateway.access.rates import Bucket
 from gateway.errors import PayloadTooLarge, UnknownMethod, UnsupportedMediaType
 from gateway.facade.proof import prove
 from gateway.facade.spreads import Spreads
 from gateway.facade.words import INTERNAL, error_texts
-from gateway.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.rest.api import DATABASE_TROUBLE, PAID, Api, Call, Query, reply
 from gateway.wire import parse_json

@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from gateway.history import Span
+from gateway.reads.history import Span
 from market.ids import AccountId, Currency, Minor, Nanos, OrderId, TradeId
 from market.orderbook.order import FINAL_STATUSES
 from market.settlement.journal import EntryKind, Unit

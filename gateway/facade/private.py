@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from gateway.access.rates import Bucket
 from gateway.facade.calls import FacadeCall, FacadeRoute, require_fixed
 from gateway.facade.public import loan_of
 from gateway.facade.rows import Row, description, order_words, userref_of
 from gateway.facade.words import error_texts
-from gateway.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.requests.orders import AmendParams, CancelAllParams, RestOrder, client_order_id
 from gateway.rest.api import Query, told_after_commit

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import asyncpg
 
-from gateway.auth import KeyRing, Principal
+from gateway.access.auth import KeyRing, Principal
 from gateway.errors import AuthInvalidSignature
 
 NONCE_MAX = 2**63 - 1

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
-from gateway.candles import MINUTE, Interval
 from gateway.facade.calls import FacadeCall, FacadeRoute
 from gateway.facade.rows import (
     Row,
@@ -18,8 +17,9 @@ from gateway.facade.rows import (
     spread_row,
     ticker_row,
 )
-from gateway.history import NEVER, Span
-from gateway.views import LoanView
+from gateway.reads.candles import MINUTE, Interval
+from gateway.reads.history import NEVER, Span
+from gateway.reads.views import LoanView
 from gateway.wire import SECOND, exact_decimal, printable, time_text
 from gateway.ws.rows import SYSTEM
 from market.claims.loan import LIVE_STATUSES

@@ -6,13 +6,13 @@ Pages are newest first and go by an offset, as clients of this shape do it; `cou
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.auth import TOKEN_LIFE
+from gateway.access.auth import TOKEN_LIFE
+from gateway.access.rates import Bucket
 from gateway.facade.calls import FacadeCall, FacadeRoute
 from gateway.facade.past import LedgerLine, Past
 from gateway.facade.public import loan_of, time_of
 from gateway.facade.rows import Row, balance_row, fee_percent, ledger_row, order_row, own_trade_row, volume_fee_row
-from gateway.history import NEVER, Span, StoredOrder, StoredTrade
-from gateway.rates import Bucket
+from gateway.reads.history import NEVER, Span, StoredOrder, StoredTrade
 from gateway.requests.access import Scope
 from gateway.requests.orders import client_order_id
 from gateway.wire import SECOND, minor_text, order_id_text, parse_order_id, parse_trade_id, trade_id_text

@@ -6,10 +6,10 @@ face, a volume is original face, a cost is money. Figures that do not exist are 
 
 from typing import Any
 
-from gateway.candles import Candle
 from gateway.facade.past import LedgerLine
 from gateway.facade.spreads import Spread
-from gateway.views import LoanView, Views
+from gateway.reads.candles import Candle
+from gateway.reads.views import LoanView, Views
 from gateway.wire import SECOND, minor_or_none, minor_text, order_id_text, trade_id_text
 from market.commands import Mode
 from market.events import CashChanged, ClaimChanged, OrderState, Traded

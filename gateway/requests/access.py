@@ -39,7 +39,7 @@ Login = Annotated[
     PlainValidator(_login),
     text_schema("login name; case makes no difference", "ada", pattern="^[A-Za-z0-9._@+-]{3,64}$"),
 ]
-Password = Annotated[str, StringConstraints(max_length=1_000)]  # what is good enough, passwords.py says
+Password = Annotated[str, StringConstraints(max_length=1_000)]  # what is good enough, access/passwords.py says
 
 
 class SignIn(Request):

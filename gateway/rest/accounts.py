@@ -7,26 +7,26 @@ from itertools import islice
 
 from aiohttp import web
 
+from gateway.access.auth import TOKEN_LIFE
 from gateway.answers.access import Key, NewKey, RevokedKey, Token
 from gateway.answers.accounts import Balances, CashflowOut, CashflowTotal, Performance, Position, StatementRow
 from gateway.answers.fields import Page
 from gateway.answers.orders import ExecutionOut, OwnTrade
-from gateway.auth import TOKEN_LIFE
-from gateway.cashflows import expecting, rows_by_claim, rows_by_date
 from gateway.errors import AuthPermissionDenied, RouteNotFound
-from gateway.history import NEVER
-from gateway.requests.access import NewApiKey
-from gateway.requests.fields import Empty
-from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, page_of, reply
-from gateway.rest.orders import SPAN
-from gateway.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim
-from gateway.schemas import (
+from gateway.reads.cashflows import expecting, rows_by_claim, rows_by_date
+from gateway.reads.history import NEVER
+from gateway.reads.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim
+from gateway.reads.schemas import (
     balances_object,
     execution_row,
     own_trade,
     position_row,
 )
-from gateway.statements import BEGINNING, csv_of, read_statement, statement_row
+from gateway.reads.statements import BEGINNING, csv_of, read_statement, statement_row
+from gateway.requests.access import NewApiKey
+from gateway.requests.fields import Empty
+from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, page_of, reply
+from gateway.rest.orders import SPAN
 from gateway.wire import SECOND, time_text, yield_text
 from market.errors import InvalidArguments
 

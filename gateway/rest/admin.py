@@ -25,13 +25,13 @@ from gateway.answers.administration import (
     ServicedOne,
 )
 from gateway.answers.fields import Page
+from gateway.reads.schemas import account_object
 from gateway.requests.access import NewApiKey, NewUser
 from gateway.requests.administration import CashMovement, DayRoll, NewAccount, NewMode, freeze_command
 from gateway.requests.fields import Empty
 from gateway.requests.loans import NewFace, NewLoan, RulebookChoice, ServicingBody, ServicingList, halt_command
+from gateway.requests.rulebooks import DefaultRulebook, RulebookBody
 from gateway.rest.api import PAGE, Access, Call, Doc, Handler, Route, cursor_of, page, reply
-from gateway.rulebooks import DefaultRulebook, RulebookBody
-from gateway.schemas import account_object
 from market.commands import Command, Done, OpenAccount, RegisterLoan, ServicingAck
 from market.errors import (
     AccountFrozen,

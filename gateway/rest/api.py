@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 import asyncpg
 from aiohttp import web
 
-from gateway.auth import KeyRing, Principal
-from gateway.board import CommittedBoard
-from gateway.browser import SAFE_METHODS, Browsers
+from gateway.access.auth import KeyRing, Principal
+from gateway.access.browser import SAFE_METHODS, Browsers
+from gateway.access.rates import Bucket, Rates
+from gateway.access.sessions import SignUps, WebSession, WebSessions
+from gateway.access.throttle import Throttle
 from gateway.errors import (
     AuthPermissionDenied,
     AuthRequired,
@@ -35,17 +37,15 @@ from gateway.errors import (
     internal_problem,
     problem,
 )
-from gateway.history import History, Span
-from gateway.metrics import METRICS, Metrics
-from gateway.overview import Overview
-from gateway.rates import Bucket, Rates
+from gateway.process.metrics import METRICS, Metrics
+from gateway.process.tracing import TRACING, request_span
+from gateway.reads.board import CommittedBoard
+from gateway.reads.history import History, Span
+from gateway.reads.overview import Overview
+from gateway.reads.statistics import Statistics
+from gateway.reads.views import AccountView, Views
 from gateway.requests.access import Scope
 from gateway.requests.fields import Request
-from gateway.sessions import SignUps, WebSession, WebSessions
-from gateway.statistics import Statistics
-from gateway.throttle import Throttle
-from gateway.tracing import TRACING, request_span
-from gateway.views import AccountView, Views
 from gateway.wire import (
     PLAIN_DECIMAL,
     dump_json,

@@ -11,15 +11,15 @@ from gateway.answers.board import BoardFacets, BoardMap, BoardOrder, BoardPage
 from gateway.answers.fields import Page
 from gateway.answers.loans import Assignment, Loan, Payment, ScheduleRow, TitleParty
 from gateway.answers.prices import Book, CandleRow, PublicTrade, Quote
-from gateway.board import WISHES, BoardParts, BoardWish, part_of
-from gateway.candles import Interval, candle_row
-from gateway.history import NEVER
-from gateway.overview import POINTS_DEFAULT, POINTS_MAX
-from gateway.quote import Asked, quote
+from gateway.reads.board import WISHES, BoardParts, BoardWish, part_of
+from gateway.reads.candles import Interval, candle_row
+from gateway.reads.history import NEVER
+from gateway.reads.overview import POINTS_DEFAULT, POINTS_MAX
+from gateway.reads.quote import Asked, quote
+from gateway.reads.schemas import board_item, book_object, payment_row, schedule_rows
+from gateway.reads.views import LoanView
 from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, packed_reply, page, page_of, reply
 from gateway.rest.orders import SPAN
-from gateway.schemas import board_item, book_object, payment_row, schedule_rows
-from gateway.views import LoanView
 from gateway.ws.rows import trade_row
 from market.errors import BelowMinimum, InvalidArguments, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, LoanId, PriceBp

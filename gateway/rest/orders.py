@@ -13,11 +13,11 @@ from aiohttp import web
 
 from gateway.answers.fields import Acted, Page
 from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBatch, PlacedOrder, PricedOrder
-from gateway.history import NEVER, StoredOrder
+from gateway.reads.history import NEVER, StoredOrder
+from gateway.reads.schemas import order_object, priced_row
 from gateway.requests.fields import Empty
 from gateway.requests.orders import CLIENT_ORDER_ID, AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
 from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, reply, told_after_commit
-from gateway.schemas import order_object, priced_row
 from gateway.together import Told, command_or_refusal, error_row, send_together
 from gateway.wire import order_id_text, parse_order_id, printable
 from gateway.ws.executions import engine_seq_of

@@ -2,17 +2,17 @@
 
 from aiohttp import web
 
+from gateway.access.auth import TOKEN_LIFE
+from gateway.access.replays import WINDOW
 from gateway.answers.fields import Page
 from gateway.answers.loans import RulebookOut
 from gateway.answers.market import Audit, CurrencyInfo, Health, Limits, RulebookFees, Status, TimeNow
-from gateway.audit import audit
-from gateway.auth import TOKEN_LIFE
 from gateway.errors import RouteNotFound
-from gateway.monitor import health, readiness
-from gateway.replays import WINDOW
+from gateway.process.monitor import health, readiness
+from gateway.reads.audit import audit
+from gateway.reads.schemas import fee_object, rulebook_object
 from gateway.requests.fields import QUANTITY_MAX
 from gateway.rest.api import BODY_BYTES_MAX, PAGE, PAGE_DEFAULT, PAGE_MAX, Access, Call, Doc, Route, page_of, reply
-from gateway.schemas import fee_object, rulebook_object
 from gateway.wire import SECOND, minor_text, time_text
 from gateway.ws.rows import status_row
 

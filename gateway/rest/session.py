@@ -5,12 +5,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from gateway.access.sessions import Seen, WebSession, csrf_token
 from gateway.answers.access import ChangedPassword, EndedSessions, ListedSession, SessionInfo, SignedOut
 from gateway.answers.fields import Page
 from gateway.errors import AuthCsrf, AuthInvalidLogin, AuthPermissionDenied, RateLimited, RouteNotFound
 from gateway.requests.access import NewPassword, Scope, SignIn, SignUp
 from gateway.rest.api import Access, Call, Doc, Route, page, reply
-from gateway.sessions import Seen, WebSession, csrf_token
 from gateway.wire import SECOND, time_or_none, time_text
 from market.commands import AccountKind, Deposit, Done, OpenAccount
 from market.errors import Busy, DuplicateId

@@ -5,8 +5,8 @@ from typing import Any
 from aiohttp import web
 
 from gateway.answers.statistics import LoanStatistics, MarketStatistics
+from gateway.reads.statistics import PAR, By, Figures, Tally, discount_step, figures_of
 from gateway.rest.api import Access, Call, Doc, Route, reply
-from gateway.statistics import PAR, By, Figures, Tally, discount_step, figures_of
 from gateway.wire import minor_text, time_text
 from market.ids import LoanId
 

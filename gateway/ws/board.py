@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 from sortedcontainers import SortedList
 
-from gateway.board import STEPS_AT_ONCE, BoardParts, CommittedBoard, part_of
-from gateway.metrics import Metrics
-from gateway.schemas import board_item
-from gateway.views import Views
+from gateway.process.metrics import Metrics
+from gateway.reads.board import STEPS_AT_ONCE, BoardParts, CommittedBoard, part_of
+from gateway.reads.schemas import board_item
+from gateway.reads.views import Views
 from gateway.ws.executions import History
 from gateway.ws.feeds import StateFeed
 from gateway.ws.frames import Message

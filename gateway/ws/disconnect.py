@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.views import Views
+from gateway.reads.views import Views
 from market.commands import CancelAll, CancelQuotes
 from market.errors import Busy, OutcomeUnknown, Unavailable
 from market.ids import AccountId

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.candles import Candle
-from gateway.history import StoredTrade
-from gateway.schemas import execution_row
-from gateway.views import Views
+from gateway.reads.candles import Candle
+from gateway.reads.history import StoredTrade
+from gateway.reads.schemas import execution_row
+from gateway.reads.views import Views
 from gateway.ws.frames import Message
 from gateway.ws.outbox import Outbox
 from market.errors import InvariantViolation

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from sortedcontainers import SortedDict
 
-from gateway.candles import Candle, candle_of, candle_row
-from gateway.schemas import loan_object
-from gateway.views import LoanView, Views
+from gateway.reads.candles import Candle, candle_of, candle_row
+from gateway.reads.schemas import loan_object
+from gateway.reads.views import LoanView, Views
 from gateway.wire import time_text
 from gateway.ws.executions import History
 from gateway.ws.frames import Message

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.candles import Candle
-from gateway.history import NEVER, History, Span
+from gateway.reads.candles import Candle
+from gateway.reads.history import NEVER, History, Span
 from gateway.ws.executions import CommittedExecution
 from market.events import Executed
 from market.ids import AccountId, LoanId, Nanos, Seq

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from gateway.candles import INTERVALS
-from gateway.metrics import Metrics
-from gateway.views import Views
+from gateway.process.metrics import Metrics
+from gateway.reads.candles import INTERVALS
+from gateway.reads.views import Views
 from gateway.ws.executions import ExecutionsFeed, History
 from gateway.ws.feeds import (
     BalancesFeed,

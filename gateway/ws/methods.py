@@ -12,14 +12,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from gateway.auth import Principal
+from gateway.access.auth import Principal
+from gateway.access.rates import Bucket
 from gateway.errors import AuthInvalidSignature, answer_of
-from gateway.rates import Bucket
+from gateway.reads.schemas import order_object, priced_row
 from gateway.requests.access import Scope
 from gateway.requests.fields import Name, OrderIdText
 from gateway.requests.fields import Request as Params
 from gateway.requests.orders import AmendParams, CancelAllParams, ClientOrderIdText, OrderParams
-from gateway.schemas import order_object, priced_row
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
 from gateway.wire import SECOND, minor_text, order_id_text, time_text
 from gateway.ws.dead_man import DEAD_MAN_S_MAX

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
+from gateway.access.rates import Bucket
 from gateway.errors import answer_of, ws_error
-from gateway.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.requests.fields import Name, Price, Quantity, of_text_once, to_quantity
 from gateway.requests.fields import Request as Params

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.views import AccountView, LoanView, Views
+from gateway.reads.views import AccountView, LoanView, Views
 from gateway.wire import (
     factor_text,
     minor_or_none,

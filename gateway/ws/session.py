@@ -15,16 +15,16 @@ from typing import Any, Final, TypeGuard
 import asyncpg
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from gateway.auth import KeyRing, Principal
-from gateway.browser import Browsers
+from gateway.access.auth import KeyRing, Principal
+from gateway.access.browser import Browsers
+from gateway.access.rates import Bucket, Rates
+from gateway.access.sessions import WebSessions
+from gateway.access.throttle import Throttle
 from gateway.errors import AuthInvalidKey, AuthRequired, UnknownField, UnknownMethod, ws_error
-from gateway.metrics import Metrics
-from gateway.rates import Bucket, Rates
+from gateway.process.metrics import Metrics
+from gateway.process.tracing import Span, Tracing, request_span
+from gateway.reads.views import Views
 from gateway.requests.access import Scope
-from gateway.sessions import WebSessions
-from gateway.throttle import Throttle
-from gateway.tracing import Span, Tracing, request_span
-from gateway.views import Views
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
 from gateway.ws.dead_man import DeadMan

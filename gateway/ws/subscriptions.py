@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.rates import Bucket
+from gateway.access.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.requests.fields import Name
 from gateway.requests.fields import Request as Params

@@ -4,7 +4,7 @@ Layout: one entry per loan with its figures (whole numbers, None where there is 
 sorted by (value, loan) and one of the loans without it; per word the set of its loans.
 Invariants: an entry stands in every index under its present values and under no others. A page costs at most the steps
 that it is given, so that a search through everything can give way to other work in between.
-Left out: what the figures mean and where they come from (gateway/board.py).
+Left out: what the figures mean and where they come from (gateway/reads/board.py).
 """
 
 from collections.abc import Iterator

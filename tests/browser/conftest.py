@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from gateway.config import Settings
+from gateway.process.config import Settings
 from market.commands import Command
 from market.ids import LoanId, PriceBp
 from tests.builders import register, sell

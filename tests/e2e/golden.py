@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.auth import login_signature
+from gateway.access.auth import login_signature
 from gateway.client import ApiKey
 from market.commands import Command, Result
 from market.ids import LoanId

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from gateway.rates import Bucket
+from gateway.access.rates import Bucket
 from market.commands import (
     AssignRulebook,
     CancelAll,

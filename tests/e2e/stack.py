@@ -10,16 +10,16 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from gateway.access.auth import KeyRing
+from gateway.access.rates import Rates
 from gateway.app import build_gateway
-from gateway.auth import KeyRing
 from gateway.client import ApiKey
-from gateway.config import Settings
-from gateway.lifecycle import runner_of
-from gateway.metrics import Metrics
-from gateway.rates import Rates
+from gateway.process.config import Settings
+from gateway.process.lifecycle import runner_of
+from gateway.process.metrics import Metrics
+from gateway.process.tracing import Tracing
+from gateway.reads.views import Views
 from gateway.requests.access import NewApiKey
-from gateway.tracing import Tracing
-from gateway.views import Views
 from gateway.ws.hub import Hub
 from gateway.ws.session import SocketLimits
 from market.commands import AccountKind, Command, OpenMarket, Result

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 
-from gateway.calendar import RETRY_S, SECOND, keep_days
+from gateway.process.calendar import RETRY_S, SECOND, keep_days
 from market.commands import RollDay
 from tests.e2e.stack import Stack
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from gateway.auth import KeyRing
+from gateway.access.auth import KeyRing
 from gateway.client import ApiKey
 from gateway.facade.calls import FacadeRoute
 from gateway.facade.routes import ROUTES

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import Principal
+from gateway.access.auth import Principal
 from gateway.client import ApiKey
-from gateway.config import Settings
+from gateway.process.config import Settings
 from tests.e2e.browser import Browser, browser
 from tests.e2e.rest import Market, Rest, Told, order, rest
 from tests.e2e.sockets import Socket, connected, login_params

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.config import Settings
+from gateway.process.config import Settings
 from gateway.rest import api
 from tests.e2e.rest import Market, order, rest
 from tests.e2e.sockets import connected

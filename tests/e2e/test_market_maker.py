@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gateway.client import ApiKey, Client, Json, units
-from gateway.config import Settings
 from gateway.demo import market_maker
 from gateway.demo.curve import Curve
 from gateway.demo.market_maker import CurveMaker
 from gateway.demo.traders import Tally, listed_loans
+from gateway.process.config import Settings
 from market.commands import HaltLoan
 from market.ids import LoanId
 from market.orderbook.order import TimeInForce

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Settings
-from gateway.sessions import WebSessions
+from gateway.access.sessions import WebSessions
+from gateway.process.config import Settings
 from tests.e2e.browser import PASSWORD, Browser, browser
 from tests.e2e.rest import Market, Told
 from tests.e2e.stack import Stack, running_stack

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from gateway.config import Settings
+from gateway.process.config import Settings
 from tests.e2e.rest import order, rest
 from tests.e2e.sockets import connected, login_params
 from tests.e2e.stack import running_stack

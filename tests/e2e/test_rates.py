@@ -1,6 +1,6 @@
 """Rates as clients meet them: shown on every private reply, refused with the time to wait."""
 
-from gateway.rates import Bucket
+from gateway.access.rates import Bucket
 from market.ids import AccountId
 from tests.builders import buy
 from tests.e2e.rest import Market

@@ -6,7 +6,7 @@ from http.cookies import SimpleCookie
 import aiohttp
 import pytest
 
-from gateway.config import Settings
+from gateway.process.config import Settings
 from tests.e2e.browser import PASSWORD, Browser, browser
 from tests.e2e.rest import Market, order, rest
 from tests.e2e.stack import Stack, running_stack

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.statements import COLUMNS, StatementLeg
+from gateway.reads.statements import COLUMNS, StatementLeg
 from tests.e2e.rest import Json, Market, Rest, order
 from tests.e2e.test_rest_servicing import PAYMENT, SERVICING, csv_of
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gateway.client import Client
-from gateway.otel import tracing_of
+from gateway.process.otel import tracing_of
 from tests.e2e.sockets import connected
 from tests.e2e.stack import running_stack
 from tests.e2e.topology import client, order, placed, prepare, topology

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import login_signature
+from gateway.access.auth import login_signature
 from gateway.client import ApiKey
 from market.commands import FreezeAccount, HaltLoan, Mode, SetMode
 from market.ids import AccountId, LoanId

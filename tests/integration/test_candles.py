@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from gateway.candles import INTERVALS, MINUTE, Candle, candle_of
-from gateway.history import NEVER, History, Span
+from gateway.reads.candles import INTERVALS, MINUTE, Candle, candle_of
+from gateway.reads.history import NEVER, History, Span
 from market.events import Traded
 from market.ids import LoanId, Nanos
 from tests.builders import buy, sell

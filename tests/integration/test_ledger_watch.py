@@ -8,8 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from gateway.ledger_watch import ledger_watched
-from gateway.metrics import Metrics
+from gateway.process.ledger_watch import ledger_watched
+from gateway.process.metrics import Metrics
 from market.commands import AccountKind, OpenMarket
 from market.engine import Engine
 from market.settlement.embedded import EmbeddedPostgres

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.statistics import (
+from gateway.reads.statistics import (
     CHOICES,
     DISCOUNTS_BP,
     PAR,

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, CliApp, get_subcommand
 from ruamel.yaml import YAML
 
 from gateway.cli.app import App
-from gateway.config import ENV_PREFIX
+from gateway.process.config import ENV_PREFIX
 from gateway.rest.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parents[2]

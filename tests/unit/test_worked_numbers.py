@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
-from gateway.loanbook import Defaults, LoanRow, read
+from gateway.files.loanbook import Defaults, LoanRow, read
 from market.claims.loan import LoanStatus
 from market.claims.schedule import schedule_of
 from market.claims.yields import remaining_flows, total_cash, yield_at_price

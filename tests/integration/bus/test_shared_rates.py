@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.access.rates import Bucket, RateLimits, Rates
+from gateway.access.shared_rates import share_rates
 from gateway.errors import RateLimited
-from gateway.rates import Bucket, RateLimits, Rates
-from gateway.shared_rates import share_rates
 from market.bus.connect import connected
 from market.ids import AccountId
 from tests.integration.bus.wiring import NAMES, beside, until

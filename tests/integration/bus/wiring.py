@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.views import Views
+from gateway.reads.views import Views
 from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake

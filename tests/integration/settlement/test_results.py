@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from gateway.results import claim_flows, currency_flows
+from gateway.reads.results import claim_flows, currency_flows
 from market.commands import RollDay
 from market.ids import AccountId, LoanId, Seq
 from market.settlement.migrate import available

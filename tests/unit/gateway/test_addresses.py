@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.addresses import address_of, client_address, is_within
+from gateway.access.addresses import address_of, client_address, is_within
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("2001:db8:7::/48"))
 

@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from gateway.auth import (
+from gateway.access.auth import (
     TOKEN_LIFE,
     TOKENS_MAX,
     ApiKey,

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.calendar import SECOND, day_at, seconds_to_midnight
+from gateway.process.calendar import SECOND, day_at, seconds_to_midnight
 from market.ids import Nanos
 
 NEW_YORK, SHANGHAI = ZoneInfo("America/New_York"), ZoneInfo("Asia/Shanghai")

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.auth import login_signature, rest_signature
+from gateway.access.auth import login_signature, rest_signature
 from gateway.client import ApiError, ApiKey, Client, Disconnected, decimal, loan_body, retried, units
 from gateway.requests.loans import NewLoan
 from gateway.wire import parse_json

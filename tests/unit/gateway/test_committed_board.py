@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.board import BoardWish, CommittedBoard
-from gateway.views import Views
+from gateway.reads.board import BoardWish, CommittedBoard
+from gateway.reads.views import Views
 from market.commands import Command, RollDay
 from market.errors import InvalidArguments
 from market.events import LogEntry

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.cli.app import README_SETTINGS
-from gateway.config import Settings, settings_table
+from gateway.process.config import Settings, settings_table
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 SECTION = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from gateway.access.auth import login_signature
 from gateway.asyncapi import asyncapi
-from gateway.auth import login_signature
 from gateway.errors import ANSWERS
 from gateway.ws.contract import CHANNEL_DOCS, METHOD_DOCS
 from market.commands import Mode

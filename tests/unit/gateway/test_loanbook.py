@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.importing import file_prefix
-from gateway.loanbook import Defaults, Format, LoanRow, Refusal, UnknownFormat, read
+from gateway.files.importing import file_prefix
+from gateway.files.loanbook import Defaults, Format, LoanRow, Refusal, UnknownFormat, read
 from market.claims.loan import Coverage, DayCount, GuaranteeKind, LoanStatus, RepaymentMethod
 from market.claims.schedule import schedule_of
 from market.ids import AccountId

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.logs import JsonLines, TextLines
+from gateway.process.logs import JsonLines, TextLines
 from market.port import CALLER, Caller
 
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from argon2 import PasswordHasher
 
-from gateway import passwords
+from gateway.access import passwords
+from gateway.access.passwords import Passwords, check_password
 from gateway.errors import AuthInvalidLogin
-from gateway.passwords import Passwords, check_password
 from market.errors import Busy, InvalidArguments
 
 GOOD = "correct horse battery"

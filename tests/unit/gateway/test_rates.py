@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.access.rates import Bucket, RateLimits, Rates
 from gateway.errors import RateLimited
-from gateway.rates import Bucket, RateLimits, Rates
 from market.ids import AccountId
 
 A, B = AccountId("A"), AccountId("B")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.access.replays import REMEMBERED, WINDOW, LocalReplays, SharedReplays
 from gateway.errors import AuthInvalidSignature
-from gateway.replays import REMEMBERED, WINDOW, LocalReplays, SharedReplays
 from market.errors import Unavailable
 from tests.redis_server import RedisServer
 

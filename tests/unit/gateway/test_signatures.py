@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import login_signature, rest_signature
+from gateway.access.auth import login_signature, rest_signature
 from gateway.facade.proof import facade_signature
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from gateway.statistics import (
+from gateway.reads.statistics import (
     DISCOUNTS_BP,
     PAR,
     WAITS_S,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway import throttle
+from gateway.access import throttle
+from gateway.access.throttle import Throttle
 from gateway.errors import RateLimited
-from gateway.throttle import Throttle
 
 SECOND = 10**9
 

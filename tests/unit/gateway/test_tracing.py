@@ -8,19 +8,19 @@ import pytest
 WITHOUT = """
 import sys
 from gateway.cli.app import run
-from gateway.config import Settings
-from gateway.lifecycle import StartError, traced
-import gateway.serve
+from gateway.process.config import Settings
+from gateway.process.lifecycle import StartError, traced
+import gateway.process.serve
 with traced(Settings(), "serve") as tracing:
     assert tracing is None
-ours = {"gateway.otel", "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp"}  # redis-py imports others by itself
+ours = {"gateway.process.otel", "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp"}  # redis-py imports others
 assert not ours & set(sys.modules), "imported without being asked for"
 """
 NOT_INSTALLED = """
 import sys
 sys.modules["opentelemetry"] = None
-from gateway.config import Settings
-from gateway.lifecycle import StartError, traced
+from gateway.process.config import Settings
+from gateway.process.lifecycle import StartError, traced
 try:
     with traced(Settings(trace_url="http://127.0.0.1:4318/v1/traces"), "serve"):
         pass

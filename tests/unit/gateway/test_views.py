@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
-from gateway.views import NO_BOOK, LoanView, Views
+from gateway.reads.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
+from gateway.reads.views import NO_BOOK, LoanView, Views
 from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
 from market.events import LogEntry, Traded
@@ -270,7 +270,7 @@ def test_the_conservative_yield_follows_arrears_and_is_found_once(monkeypatch: p
     def again(*_: object, **__: object) -> None:
         raise AssertionError("it was known")
 
-    monkeypatch.setattr("gateway.views.yield_at_price", again)
+    monkeypatch.setattr("gateway.reads.views.yield_at_price", again)
     assert loan.ytm_conservative_at(price) == late
     event = servicing("default", date(2024, 3, 10))
     committed.do(service(event))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway import board as board_module
-from gateway.board import CommittedBoard, part_of
-from gateway.metrics import Metrics
-from gateway.schemas import board_item
-from gateway.views import Views
+from gateway.process.metrics import Metrics
+from gateway.reads import board as board_module
+from gateway.reads.board import CommittedBoard, part_of
+from gateway.reads.schemas import board_item
+from gateway.reads.views import Views
 from gateway.ws import board as channel_module
 from gateway.ws.board import BoardChoice, BoardFeed, Boards, BoardView
 from gateway.ws.outbox import Outbox, OutboxLimits

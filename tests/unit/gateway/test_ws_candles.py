@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.candles import MINUTE, candle_of, candle_row
+from gateway.reads.candles import MINUTE, candle_of, candle_row
 from market.events import Traded
 from market.ids import LoanId, Nanos
 from tests.builders import buy

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.candles import Candle, candle_of
-from gateway.history import StoredTrade
-from gateway.metrics import Metrics
-from gateway.views import Views
+from gateway.process.metrics import Metrics
+from gateway.reads.candles import Candle, candle_of
+from gateway.reads.history import StoredTrade
+from gateway.reads.views import Views
 from gateway.ws.executions import CommittedExecution
 from gateway.ws.hub import Hub
 from gateway.ws.outbox import Outbox, OutboxLimits

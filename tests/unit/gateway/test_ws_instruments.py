@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.schemas import loan_object
-from gateway.views import Views
+from gateway.reads.schemas import loan_object
+from gateway.reads.views import Views
 from gateway.ws import feeds as feeds_module
 from gateway.ws.feeds import InstrumentFeed
 from gateway.ws.outbox import Outbox, OutboxLimits

@@ -22,14 +22,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.auth import KeyRing
-from gateway.calendar import keep_days
+from gateway.access.auth import KeyRing
+from gateway.access.replays import LocalReplays, Replays, SharedReplays
 from gateway.client import ApiKey
-from gateway.config import DatabaseSettings, Settings
-from gateway.metrics import Metrics
-from gateway.replays import LocalReplays, Replays, SharedReplays
+from gateway.process.calendar import keep_days
+from gateway.process.config import DatabaseSettings, Settings
+from gateway.process.metrics import Metrics
+from gateway.process.tracing import Tracing, TracingUnavailable, traced_to
 from gateway.requests.access import NewApiKey, Scope
-from gateway.tracing import Tracing, TracingUnavailable, traced_to
 from gateway.ws.routes import GATE
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost

@@ -16,12 +16,12 @@ from typing import Any, TypeGuard
 import asyncpg
 from aiohttp import web
 
-from gateway.addresses import Network
-from gateway.auth import Clock, Credential, LiveCredentials, Principal, moment_of, nanos_of
+from gateway.access.addresses import Network
+from gateway.access.auth import Clock, Credential, LiveCredentials, Principal, moment_of, nanos_of
+from gateway.access.passwords import Passwords, check_password
+from gateway.access.throttle import Throttle
 from gateway.errors import AuthInvalidLogin, AuthRequired
-from gateway.passwords import Passwords, check_password
 from gateway.requests.access import Scope
-from gateway.throttle import Throttle
 from gateway.wire import SECOND
 from market.errors import DuplicateId, InvalidArguments
 from market.ids import AccountId, Currency, Minor, Nanos

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from gateway.day_stats import DayStats, RollingDay
+from gateway.reads.day_stats import DayStats, RollingDay
 from market.claims.accrual import NOTHING_ACCRUED, Accrued, accrued
 from market.claims.loan import FLAT_STATUSES, LIVE_STATUSES, LoanStatus
 from market.claims.schedule import Instalment, Schedule, recast, schedule_of

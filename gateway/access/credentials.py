@@ -11,8 +11,8 @@ from typing import Final
 
 import asyncpg
 
-from gateway.auth import KeyRing
-from gateway.sessions import WebSessions
+from gateway.access.auth import KeyRing
+from gateway.access.sessions import WebSessions
 
 log = logging.getLogger(__name__)
 

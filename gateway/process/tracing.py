@@ -53,7 +53,7 @@ def traced_to(url: str | None, process: str) -> Iterator[Tracing | None]:
         yield None
         return
     try:
-        from gateway.otel import otlp_provider, tracing_of  # noqa: PLC0415  an extra, which few need
+        from gateway.process.otel import otlp_provider, tracing_of  # noqa: PLC0415  an extra, which few need
     except ImportError as e:
         raise TracingUnavailable(f"--trace-url needs the extra: pip install 'debt-market[otel]' ({e})") from e
     provider = otlp_provider(url, process)

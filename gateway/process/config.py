@@ -16,8 +16,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.addresses import Network
-from gateway.logs import LogFormat
+from gateway.access.addresses import Network
+from gateway.process.logs import LogFormat
 from market.ids import Currency, Minor
 
 ENV_PREFIX = "DEBT_MARKET_"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.access.sessions import is_csrf_token
 from gateway.errors import AuthCsrf
-from gateway.sessions import is_csrf_token
 
 CSRF_HEADER = "X-CSRF-Token"
 COOKIE, SECURE_COOKIE = "debt_market_session", "__Host-debt_market_session"

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date
 
+from gateway.access.auth import KeyRing
+from gateway.access.credentials import follow_credentials
+from gateway.access.shared_rates import share_rates
 from gateway.app import build_gateway
-from gateway.auth import KeyRing
-from gateway.config import Settings
-from gateway.credentials import follow_credentials
-from gateway.ledger_watch import ledger_watched
-from gateway.lifecycle import (
+from gateway.process.config import Settings
+from gateway.process.ledger_watch import ledger_watched
+from gateway.process.lifecycle import (
     Running,
     StartError,
     beside,
@@ -39,9 +40,8 @@ from gateway.lifecycle import (
     stop_on_signals,
     traced,
 )
-from gateway.metrics import Metrics
-from gateway.monitor import engine_monitored
-from gateway.shared_rates import share_rates
+from gateway.process.metrics import Metrics
+from gateway.process.monitor import engine_monitored
 from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake

@@ -10,7 +10,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from gateway.rates import Bucket, Rates
+from gateway.access.rates import Bucket, Rates
 from market.bus.codec import Body, framed, unframed, unpack
 from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names

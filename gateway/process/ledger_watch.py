@@ -13,8 +13,8 @@ from typing import Any, Final
 import asyncpg
 from prometheus_client import Gauge
 
-from gateway.audit import reconcile
-from gateway.metrics import Metrics
+from gateway.process.metrics import Metrics
+from gateway.reads.audit import reconcile
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from gateway.candles import MINUTE, Candle, read_candles
+from gateway.reads.candles import MINUTE, Candle, read_candles
 from gateway.wire import minor_text, time_text, trade_id_text
 from market.commands import AmendOrder, CancelOrder
 from market.errors import MarketError, OrderClosed, UnknownOrder

@@ -15,9 +15,9 @@ from typing import Any, Final
 import asyncpg
 from aiohttp import web
 
-from gateway.config import Settings
-from gateway.lifecycle import BACKLOG, address_of, bound_socket
-from gateway.metrics import METRICS, Metrics, get_metrics
+from gateway.process.config import Settings
+from gateway.process.lifecycle import BACKLOG, address_of, bound_socket
+from gateway.process.metrics import METRICS, Metrics, get_metrics
 from gateway.wire import dump_json
 from market.engine import Engine
 from market.port import EnginePort, Phase

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.client import ApiError, Client, retried
-from gateway.importing import FileRefused, opened
+from gateway.files.importing import FileRefused, opened
 from gateway.requests.loans import ServicingBody
 from market.errors import MarketError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from gateway.schemas import instalment_status
-from gateway.views import AccountView, Views
+from gateway.reads.schemas import instalment_status
+from gateway.reads.views import AccountView, Views
 from gateway.wire import minor_text
 from market.claims.loan import LIVE_STATUSES, LoanStatus, LoanTerms
 from market.claims.schedule import Instalment

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.board import CommittedBoard
+from gateway.reads.board import CommittedBoard
 from gateway.wire import ppm_text, time_text
 from market.orderbook.board import Facet, Wanted
 

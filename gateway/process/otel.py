@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.tracing import Tracing, Value
+from gateway.process.tracing import Tracing, Value
 from market.commands import Command
 from market.ids import Seq
 from market.port import Caller

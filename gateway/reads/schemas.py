@@ -7,9 +7,9 @@ Left out: requests (requests/), public market data (ws/rows.py), the envelopes o
 from datetime import date
 from typing import Any
 
-from gateway.history import StoredServicing
-from gateway.results import Holding
-from gateway.views import PAR, AccountView, LoanView, Views
+from gateway.reads.history import StoredServicing
+from gateway.reads.results import Holding
+from gateway.reads.views import PAR, AccountView, LoanView, Views
 from gateway.wire import (
     factor_text,
     minor_or_none,

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import aiohttp
 
 from gateway.client import ApiError, Client, decimal, loan_body, retried
-from gateway.loanbook import Defaults, Format, LoanRow, Refusal, UnknownFormat, read
+from gateway.files.loanbook import Defaults, Format, LoanRow, Refusal, UnknownFormat, read
 from market.ids import AccountId
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 
-from gateway.history import Span
+from gateway.reads.history import Span
 from gateway.wire import minor_text, time_text, trade_id_text
 from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
 from market.settlement.journal import EntryKind, Unit

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from gateway.addresses import Network, address_of, is_in, is_within
+from gateway.access.addresses import Network, address_of, is_in, is_within
+from gateway.access.replays import WINDOW, LocalReplays, Replays
 from gateway.errors import (
     AuthInvalidKey,
     AuthInvalidSignature,
@@ -28,7 +29,6 @@ from gateway.errors import (
     AuthTimestamp,
     RateLimited,
 )
-from gateway.replays import WINDOW, LocalReplays, Replays
 from gateway.requests.access import NewApiKey, Scope
 from gateway.wire import SECOND, time_or_none, time_text
 from market.errors import InvalidArguments

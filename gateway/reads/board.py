@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from gateway.answers.loans import Loan
+from gateway.reads.schemas import Row, remaining_months
+from gateway.reads.views import PAR, LoanView, Views
 from gateway.requests.fields import Request
-from gateway.schemas import Row, remaining_months
-from gateway.views import PAR, LoanView, Views
 from gateway.wire import exact_decimal, scaled
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus
 from market.events import Event, MarketChanged

@@ -1,0 +1,1 @@
+"""How the service runs: settings, parts and their order, logs, metrics, traces, the calendar."""

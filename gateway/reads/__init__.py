@@ -1,0 +1,1 @@
+"""What is shown: the committed state in memory, and what the tables tell of the past."""
