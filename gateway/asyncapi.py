@@ -96,6 +96,9 @@ def _reply(name: str, doc: MethodDoc, schema_of: Schemas) -> Json:
     return _message(name, f"The answer to {name}", _object(members, ["method", "req_id", "success", "result"]))
 
 
+WHICH = "which of those that were named, where a request is answered for each of them"
+
+
 def _refusal(schema_of: Schemas) -> Json:
     members = {
         "method": {"type": ["string", "null"], "description": "as asked; null for what could not be read"},
@@ -103,6 +106,7 @@ def _refusal(schema_of: Schemas) -> Json:
         "success": {"const": False},
         "error": {"type": "string", "description": "as existing clients know it"},
         "error_detail": schema_of[ErrorDetail],
+        **{name: {"type": "string", "description": WHICH} for name in ("symbol", "order_id", "cl_ord_id")},
         **_common(schema_of),
     }
     required = ["method", "req_id", "success", "error", "error_detail"]

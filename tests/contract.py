@@ -71,7 +71,8 @@ def check_reply(message: Mapping[str, Any]) -> None:
     method = "ping" if message["method"] == "pong" else message["method"]
     assert message["success"] in (True, False)
     parts = ("result",) if message["success"] else ("error", "error_detail")
-    assert message.keys() - {"rate"} == {"method", "req_id", "success", "time_in", "time_out", *parts}
+    beside = {"rate"} if message["success"] else {"rate", "symbol", "order_id", "cl_ord_id"}
+    assert message.keys() - beside == {"method", "req_id", "success", "time_in", "time_out", *parts}
     if "rate" in message:
         _adapter(RateLeft).validate_json(json.dumps(message["rate"]), strict=True, extra="forbid")
     kind = _any_of(METHOD_DOCS[method].results) if message["success"] else ErrorDetail

@@ -4,7 +4,7 @@ Orders go to the engine without waiting: the reply is queued from within its cal
 order caused on the same socket. A socket that is gone by then loses the reply, not the order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,10 +21,10 @@ from gateway.requests.fields import Name, OrderIdText
 from gateway.requests.fields import Request as Params
 from gateway.requests.orders import AmendParams, CancelAllParams, ClientOrderIdText, OrderParams
 from gateway.together import TOGETHER_MAX, Told, command_or_refusal, error_row, send_together
-from gateway.wire import SECOND, minor_text, order_id_text, time_text
+from gateway.wire import SECOND, minor_text, order_id_text, printable, time_text
 from gateway.ws.dead_man import DEAD_MAN_S_MAX
 from gateway.ws.quotes import mass_quote, quote_cancel, reset_mmp, set_mmp
-from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, Method, Request, Session
+from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, NOTHING, Method, Request, Session
 from gateway.ws.subscriptions import resync, subscribe, unsubscribe
 from market.commands import (
     AmendOrder,
@@ -253,11 +253,14 @@ async def cancel_order(session: Session, request: Request) -> None:
     who = session.payer(
         request, asked.token, Scope.TRADE, Bucket.CANCELS, len(as_list(asked.order_id)) + len(as_list(asked.cl_ord_id))
     )
-    for command in asked.to_commands(who.account_id):
+    named = [
+        {name: printable(text)} for name in ("order_id", "cl_ord_id") for text in as_list(request.params.get(name))
+    ]
+    for command, about in zip(asked.to_commands(who.account_id), named, strict=True):
         try:
-            send(session, request, who, command)
+            send(session, request, who, command, about)
         except MarketError as error:
-            session.refuse(request, error)
+            session.refuse(request, error, about)
 
 
 async def cancel_all(session: Session, request: Request) -> None:
@@ -376,8 +379,13 @@ def require_one(order_id: OrderId | None, client_order_id: str | None) -> None:
         raise InvalidArguments("order_id or cl_ord_id: exactly one of the two", field="order_id")
 
 
-def send(session: Session, request: Request, who: Principal, command: Command) -> None:
-    """Give a command to the engine; its reply follows when it is durable. Raises what the engine refuses at once."""
+def send(
+    session: Session, request: Request, who: Principal, command: Command, about: Mapping[str, str] = NOTHING
+) -> None:
+    """Give a command to the engine; its reply follows when it is durable. Raises what the engine refuses at once.
+
+    about: what a refusal is of, where the request names several (see Session.refuse).
+    """
     gate = session.gate
 
     def told(answer: Answer | MarketError) -> None:
@@ -385,10 +393,10 @@ def send(session: Session, request: Request, who: Principal, command: Command) -
             gate.metrics.count_order("accepted")
             session.reply(request, result_of(answer.result))
         elif isinstance(answer, UnknownOrder) and isinstance(command, AmendOrder | CancelOrder):
-            gate.hub.spawn(refuse_unknown(session, request, command, answer))
+            gate.hub.spawn(refuse_unknown(session, request, command, answer, about))
         else:
             gate.metrics.count_order(answer_of(answer).code)
-            session.refuse(request, answer)
+            session.refuse(request, answer, about)
 
     gate.engine.send(command, actor=who.key, reply=told)
 
@@ -429,13 +437,17 @@ def told_row(session: Session, told: Told) -> dict[str, Any]:
 
 
 async def refuse_unknown(
-    session: Session, request: Request, command: AmendOrder | CancelOrder, error: MarketError
+    session: Session,
+    request: Request,
+    command: AmendOrder | CancelOrder,
+    error: MarketError,
+    about: Mapping[str, str],
 ) -> None:
     """Say of an order that the venue does not know whether it ended, which only the database can tell."""
     with suppress(*DATABASE_TROUBLE):
         error = await session.gate.history.why_unknown(error, command)
     session.gate.metrics.count_order(answer_of(error).code)
-    session.refuse(request, error)
+    session.refuse(request, error, about)
 
 
 def result_of(result: Result) -> dict[str, Any]:

@@ -182,8 +182,9 @@ class Session:
     def pong(self, request: Request) -> None:
         self._answer("pong", request.req_id, request.time_in, {"success": True, "result": {}})
 
-    def refuse(self, request: Request, error: MarketError) -> None:
-        self._refuse(request.method, request.req_id, request.time_in, error, self._rate(request))
+    def refuse(self, request: Request, error: MarketError, about: Mapping[str, str] = NOTHING) -> None:
+        """about: which of several things that were named, as `symbol`, `order_id` or `cl_ord_id`."""
+        self._refuse(request.method, request.req_id, request.time_in, error, {**about, **self._rate(request)})
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye once; whatever was queued before goes out first."""
@@ -378,10 +379,10 @@ class Session:
         req_id: int | str | None,
         time_in: int,
         error: MarketError,
-        rate: Mapping[str, Any] = NOTHING,
+        beside: Mapping[str, Any] = NOTHING,
     ) -> None:
         text, detail = ws_error(error)
-        self._answer(method, req_id, time_in, {"success": False, "error": text, "error_detail": detail, **rate})
+        self._answer(method, req_id, time_in, {"success": False, "error": text, "error_detail": detail, **beside})
 
     def _answer(self, method: str | None, req_id: int | str | None, time_in: int, told: dict[str, Any]) -> None:
         times = {"time_in": time_text(time_in), "time_out": time_text(self.gate.clock())}

@@ -13,9 +13,10 @@ from gateway.access.rates import Bucket
 from gateway.requests.access import Scope
 from gateway.requests.fields import Name
 from gateway.requests.fields import Request as Params
+from gateway.wire import printable
 from gateway.ws.board import CHANNEL, BoardChoice, BoardFeed, BoardSubscription, board_id
 from gateway.ws.feeds import BookFeed, Feed, StateFeed, status_message
-from gateway.ws.session import Request, Session
+from gateway.ws.session import NOTHING, Request, Session
 from market.errors import InvalidArguments, UnknownLoan
 
 SYMBOLS_MAX = 20_000
@@ -158,7 +159,8 @@ async def resync(session: Session, request: Request) -> None:
             session.reply(request, told)
             await _start(session, feed, snapshot=True)
         else:
-            session.refuse(request, InvalidArguments("subscribe first", field="channel"))
+            about = {"symbol": told["symbol"]} if "symbol" in told else NOTHING
+            session.refuse(request, InvalidArguments("subscribe first", field="channel"), about)
 
 
 async def _subscribe_board(session: Session, request: Request) -> None:
@@ -241,7 +243,7 @@ def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tupl
         try:
             feed = _feed(session, request, choice, symbol)
         except UnknownLoan as error:
-            session.refuse(request, error)
+            session.refuse(request, error, {"symbol": printable(symbol or "")})
             continue
         told: dict[str, Any] = {"channel": choice.channel}
         if symbol is not None:

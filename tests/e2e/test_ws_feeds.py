@@ -137,6 +137,7 @@ async def test_an_unknown_symbol_gets_an_error_and_the_others_are_subscribed(sta
         replies = [await socket.reply(req_id) for _ in range(3)]
         assert [reply["success"] for reply in replies] == [True, False, True]
         assert (replies[1]["error"], replies[1]["error_detail"]["code"]) == ("ELoan:Unknown", "unknown_loan")
+        assert replies[1]["symbol"] == "NOPE/USD"
         assert [(await socket.push("ticker"))["data"][0]["symbol"] for _ in range(2)] == [L1, "L2/USD"]
 
 

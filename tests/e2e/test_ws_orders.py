@@ -102,10 +102,14 @@ async def test_the_life_of_an_order(stack: Stack) -> None:
         assert (shown["result"]["order_qty"], shown["result"]["order_status"]) == ("50.00", "new")
         assert (await socket.call("get_order", cl_ord_id="mm-1"))["result"] == shown["result"]
 
-        req_id = await socket.ask("cancel_order", order_id=[result["order_id"], "O-999999"], cl_ord_id=["nobody"])
-        replies = [await socket.reply(req_id) for _ in range(3)]
+        req_id = await socket.ask(
+            "cancel_order", order_id=[result["order_id"], "O-999999", "no id"], cl_ord_id=["nobody"]
+        )
+        replies = [await socket.reply(req_id) for _ in range(4)]
         assert [reply["success"] for reply in replies].count(True) == 1
         assert {reply["error_detail"]["code"] for reply in replies if not reply["success"]} == {"unknown_order"}
+        which = [(reply.get("order_id"), reply.get("cl_ord_id")) for reply in replies if not reply["success"]]
+        assert sorted(which, key=str) == [("O-999999", None), ("no id", None), (None, "nobody")]
         gone = await socket.call("cancel_order", order_id=result["order_id"])
         assert gone["error_detail"]["code"] == "order_closed"
         assert gone["error_detail"]["order_status"] == "canceled"
