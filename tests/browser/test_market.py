@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pytest
 from playwright.async_api import Page, expect
 
 from market.claims.loan import ClaimType, Coverage, Guarantee, GuaranteeKind
@@ -222,6 +223,14 @@ async def painted(page: Page, token: str) -> tuple[float, float]:
     )
     x, y = await found.json_value()
     return x, y
+
+
+@pytest.mark.parametrize("path", ["/loans/L1", "/portfolio", "/statistics", "/account"])
+async def test_a_slash_leads_to_the_search_from_everywhere(site: Site, path: str) -> None:
+    page = await site.signed_up("ada", path)
+    await page.get_by_role("heading", level=1).wait_for()
+    await page.keyboard.press("/")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
 
 
 async def test_with_keys_alone_a_loan_is_found_opened_and_bought(site: Site) -> None:

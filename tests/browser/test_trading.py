@@ -1,10 +1,14 @@
 """A claim is bought, seen in the portfolio, offered again, amended, cancelled and sold; others see none of it."""
 
+import asyncio
 import re
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
+from market.commands import CancelAll
+from market.ids import AccountId, PriceBp
 from tests.browser.conftest import PASSWORD, Site
+from tests.builders import buy, deposit, open_account
 
 
 async def buy_face(page: Page, face: str) -> None:
@@ -201,3 +205,103 @@ async def test_the_password_is_changed_and_other_browsers_are_signed_out(site: S
     await other.get_by_label("Password").fill("staple battery correct")
     await other.locator("form").get_by_role("button", name="Sign in").click()
     await expect(other.get_by_role("button", name="Sign out", exact=True).first).to_be_visible()
+
+
+async def test_who_turns_to_selling_names_a_face_and_hears_what_can_not_be_read(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    await buy_face(page, "300")
+    await page.get_by_role("button", name="Another order").click()
+    ticket = page.locator("#ticket")
+    await ticket.get_by_role("button", name="by cash").click()
+    await ticket.get_by_role("button", name="Sell", exact=True).click()
+    await expect(ticket.get_by_label("Original face")).to_be_visible()
+    await ticket.get_by_label("Original face").fill("100")
+    await ticket.get_by_label("Price").fill("98.123")
+    await expect(ticket.get_by_text("Correct “Price”: a number with at most 2 decimals.")).to_be_visible()
+    await ticket.get_by_label("Price").fill("98.12")
+    await expect(ticket.get_by_test_id("total")).to_have_text("98.12 USD")
+    await expect(ticket.get_by_text("Correct “Price”")).to_have_count(0)
+    await ticket.get_by_text("How long").click()
+    await ticket.get_by_label("Until a date").check()
+    await expect(ticket.get_by_text("Choose a date.")).to_be_visible()
+    await expect(ticket.get_by_role("button", name="Review the order")).to_be_disabled()
+
+
+async def test_no_total_is_shown_that_is_not_of_what_would_be_sold(site: Site) -> None:
+    page = await site.signed_up("ada", "/loans/L1")
+    await buy_face(page, "300")
+    await page.goto(site.url + "/portfolio")
+    await page.get_by_label("Choose L1").check()
+    await page.get_by_role("button", name="Sell 1 chosen").click()
+    many = page.locator("section", has=page.get_by_role("heading", name="Sell claims"))
+    send = many.get_by_role("button", name="Offer 1 claims")
+    await expect(send).to_be_enabled()
+    quoting = asyncio.Event()
+
+    async def answer_later(route: Route) -> None:
+        await quoting.wait()
+        await route.continue_()
+
+    await page.route("**/quote?*", answer_later)
+    await many.get_by_label("At a discount").fill("2")
+    assert await send.is_disabled()  # at once, not when it is asked
+    quoting.set()
+    await expect(many.get_by_test_id("many-total")).to_have_text("294.00 USD")
+    await many.get_by_label("At a discount").fill("x")
+    await expect(many.get_by_test_id("many-total")).to_have_text("0.00 USD")
+    await many.get_by_label("At a discount").fill("1")
+    await send.click()
+    await expect(many.get_by_text("The order rests in the book")).to_be_visible()
+    await expect(page.get_by_role("button", name="Sell 0 chosen")).to_be_disabled()
+
+
+async def test_each_order_action_says_that_it_is_done(site: Site) -> None:
+    await site.do(open_account("EVE"), deposit("EVE", 5_000_00))
+    for price in (90_00, 91_00, 92_00, 93_00):
+        await site.do(buy("EVE", PriceBp(price), 100_00))
+    await site.add_login("eve", "EVE", "read", "trade")
+    page = await site.signed_in("eve", "/portfolio")
+    orders = page.locator("section", has=page.get_by_role("heading", name="Open orders"))
+    await orders.get_by_role("button", name="Cancel", exact=True).first.click()
+    await expect(orders.get_by_role("status")).to_contain_text("is cancelled.")
+    await expect(orders.get_by_role("button", name="Amend")).to_have_count(3)
+    await orders.get_by_role("button", name="Amend").first.click()
+    await orders.get_by_label("Face").fill("50")
+    await orders.get_by_role("button", name="Save").click()
+    await expect(orders.get_by_role("status")).to_contain_text("is changed.")
+    await orders.get_by_role("button", name="Cancel all").click()
+    await expect(orders.get_by_role("status")).to_have_text("Orders cancelled: 3.")
+
+
+async def test_an_order_that_ended_while_it_was_amended_is_told(site: Site) -> None:
+    await site.do(open_account("EVE"), deposit("EVE", 5_000_00), buy("EVE", PriceBp(90_00), 100_00))
+    await site.add_login("eve", "EVE", "read", "trade")
+    page = await site.signed_in("eve", "/portfolio")
+    orders = page.locator("section", has=page.get_by_role("heading", name="Open orders"))
+    await orders.get_by_role("button", name="Amend").click()
+    await orders.get_by_label("Face").fill("50")
+    answered = asyncio.Event()
+
+    async def answer_later(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/v1/orders/*", answer_later)
+    await orders.get_by_role("button", name="Save").click()
+    await site.do(CancelAll(account_id=AccountId("EVE")))
+    await expect(orders.get_by_text("No open orders.")).to_be_visible()
+    answered.set()
+    await expect(orders.get_by_role("alert")).to_contain_text("The order has already ended.")
+
+
+async def test_what_a_sold_claim_brought_stays_in_the_realised_result(site: Site) -> None:
+    await site.do(open_account("BIDDER"), deposit("BIDDER", 500_00), buy("BIDDER", PriceBp(97_00), 100_00))
+    page = await site.signed_up("ada", "/loans/L1")
+    await buy_face(page, "100")
+    await page.goto(site.url + "/portfolio")
+    await page.get_by_role("button", name="Sell all").click()
+    await page.get_by_role("button", name="At the market").click()
+    await page.get_by_role("button", name="Offer 1 claims").click()
+    await expect(page.get_by_text("100 USD filled at 97.00 on average.")).to_be_visible()
+    await expect(page.get_by_role("cell", name="No claims yet.")).to_be_visible()
+    await expect(page.get_by_test_id("realised-USD")).to_have_text("-1.00")

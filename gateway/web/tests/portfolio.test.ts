@@ -29,7 +29,7 @@ it("adds up each currency by itself, and weighs yields by value", () => {
   ]);
   expect(totals.map(({ currency }) => currency)).toEqual(["CNY", "USD"]);
   expect(totals[0]).toMatchObject({ value: "0.00", ytm: null, unrealised: "0.00" });
-  expect(totals[1]).toMatchObject({ value: "400.00", accrued: "1.00", realised: "2.00", unrealised: "-2.33" });
+  expect(totals[1]).toMatchObject({ value: "400.00", accrued: "1.00", unrealised: "-2.33" });
   expect(totals[1]?.ytm).toBe("0.175250"); // (99 × 10 % + 301 × 20 %) / 400
 });
 

@@ -8,7 +8,6 @@ export interface CurrencyTotal {
   value: string;
   cost: string;
   accrued: string;
-  realised: string;
   unrealised: string;
   /** By market value; null where no position has a yield. */
   ytm: string | null;
@@ -29,7 +28,6 @@ export function totalsOf(positions: Position[]): CurrencyTotal[] {
       value: decimal(sum(held.map(({ market_value }) => market_value))),
       cost: decimal(sum(held.map(({ cost }) => cost))),
       accrued: decimal(sum(held.map(({ accrued }) => accrued))),
-      realised: decimal(sum(held.map(({ realised }) => realised))),
       unrealised: decimal(sum(held.map(({ unrealised }) => unrealised))),
       ytm: weight > 0n ? decimal(divide(weighted, weight), 6) : null,
     };

@@ -50,6 +50,12 @@ export class Ticket {
 
   constructor(readonly loan: () => Loan) {}
 
+  /** Buy or sell. Cash to spend is a buyer's word: a seller names the face. */
+  turn(side: Side): void {
+    this.side = side;
+    if (side === "sell") this.amount = "face";
+  }
+
   /** Take a price from the book. */
   setPrice(price: string): void {
     this.by = "price";

@@ -276,6 +276,7 @@ export interface Performance {
   currency: string;
   paid_in: string;
   paid_out: string;
+  realised: string;
   interest: string;
   fees: string;
   result: string;
