@@ -252,7 +252,10 @@ class KeyRing:
         return [each for each in self.live.of_account(account_id) if isinstance(each, ApiKey)]
 
     async def create(self, account_id: AccountId, wanted: NewApiKey, *, created_by: str) -> ApiKey:
-        """Make a key. Its secret is to be shown once."""
+        """Make a key. Its secret is to be shown once. Raises InvalidArguments for one that would be dead at once."""
+        now = Nanos(self._clock())
+        if wanted.expires_at is not None and wanted.expires_at <= now:
+            raise InvalidArguments("expires_at: must be in the future", field="expires_at")
         if len(self.of_account(account_id)) >= KEYS_MAX:
             raise RateLimited(f"an account has at most {KEYS_MAX} keys", prefix="EAPI")
         api_key = ApiKey(
@@ -262,7 +265,7 @@ class KeyRing:
             scopes=frozenset(wanted.scopes),
             ip_allow=tuple(network_of(text) for text in wanted.ip_allow),
             expires_at=wanted.expires_at,
-            created_at=Nanos(self._clock()),
+            created_at=now,
             created_by=created_by,
             reason=wanted.reason,
             label=wanted.label,

@@ -67,6 +67,12 @@ async def test_an_expired_keys_sockets_are_closed(market: Market, how: str) -> N
         assert datetime.now(UTC) >= ends_at
 
 
+async def test_a_key_that_would_be_dead_at_once_is_not_made(market: Market) -> None:
+    told = await market.buyer.post("/v1/api-keys", {"scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"})
+    assert (told.status, told.body["code"]) == (422, "invalid_arguments")
+    assert told.body["errors"][0]["field"] == "expires_at"
+
+
 async def test_a_key_that_is_used_from_elsewhere_opens_nothing(market: Market) -> None:
     key = await made(market.buyer, ip_allow=["10.0.0.0/8", "2001:db8::/32"])
     async with connected(market.stack.ws_url) as socket:

@@ -1,5 +1,7 @@
 """The operator's calls and the keys that accounts make for themselves."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -205,8 +207,10 @@ async def test_a_key_is_bound_to_its_addresses_and_its_time(market: Market) -> N
     child = await made(market, here, scopes=["read"])
     assert (child.body["ip_allow"], child.body["expires_at"]) == (["127.0.0.0/8"], "2199-01-01T00:00:00.000000Z")
     assert (await made(market, here, scopes=["read"], ip_allow=["0.0.0.0/0"])).code == "auth_permission_denied"
-    told = await made(market, market.buyer, scopes=["read"], expires_at="2020-01-01T00:00:00Z")
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    told = await made(market, market.buyer, scopes=["read"], expires_at=soon.isoformat())
     past = market.anyone.of(ApiKey(told.body["key"], told.body["secret"]))
+    await asyncio.sleep((soon - datetime.now(UTC)).total_seconds() + 0.01)
     assert (await past.get("/v1/balances")).code == "auth_invalid_key"
 
 
