@@ -3,7 +3,7 @@
 import asyncio
 import re
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from market.commands import CancelAll
 from market.ids import AccountId, PriceBp
@@ -305,3 +305,23 @@ async def test_what_a_sold_claim_brought_stays_in_the_realised_result(site: Site
     await expect(page.get_by_text("100 USD filled at 97.00 on average.")).to_be_visible()
     await expect(page.get_by_role("cell", name="No claims yet.")).to_be_visible()
     await expect(page.get_by_test_id("realised-USD")).to_have_text("-1.00")
+
+
+async def test_a_ticket_that_found_no_market_asks_again_when_it_is_back(site: Site) -> None:
+    page = await (await site.context()).new_page()
+    sockets: list[WebSocketRoute] = []
+
+    def through(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    await page.route_web_socket("**/ws/v2", through)
+    await page.goto(site.url + "/loans/L1")
+    ticket = page.locator("#ticket")
+    await expect(ticket.get_by_test_id("total")).to_have_text("98.00 USD")
+    await page.route("**/quote?*", lambda route: route.abort())
+    await ticket.get_by_label("Original face").fill("200")
+    await expect(ticket.get_by_role("alert")).to_contain_text("The market can't be reached.")
+    await page.unroute("**/quote?*")
+    await sockets[-1].close()
+    await expect(ticket.get_by_test_id("total")).to_have_text("196.00 USD")
