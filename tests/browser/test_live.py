@@ -81,12 +81,12 @@ async def test_the_page_says_that_it_lost_the_market_and_comes_back_when_it_rest
         await board.goto(service.url)
         await expect(board.get_by_role("status").filter(has_text="Live")).to_be_visible()
         service.stop()
-        await expect(board.locator(".market.stale")).to_be_visible(timeout=30_000)  # what it lists is shown as old
+        await expect(board.locator("div.market.stale")).to_be_visible(timeout=30_000)  # what it lists is shown as old
         await expect(page.get_by_role("alert")).to_contain_text("reconnecting by itself", timeout=30_000)
     with running_service(tmp_path, *flags, port=port or 0):
         await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible(timeout=60_000)
         await expect(page.get_by_role("alert")).to_be_hidden()
-        await expect(board.locator(".market:not(.stale)")).to_be_visible(timeout=30_000)
+        await expect(board.locator("div.market:not(.stale)")).to_be_visible(timeout=30_000)
         await expect(page.get_by_test_id("cash-USD")).to_have_text("5,000.00")
 
 

@@ -38,8 +38,9 @@ class Desk:
         await self.pilot.press(*("full_stop" if sign == "." else sign for sign in text))
 
     async def fill(self, **fields: str) -> None:
-        """Fill in the form that is open."""
+        """Fill in the form that opens."""
         for name, value in fields.items():
+            await self.until(lambda wanted=f"#field-{name}": self.app.screen.query(wanted))
             self.app.screen.query_one(f"#field-{name}", Input).value = value
         await self.press("enter")
 
