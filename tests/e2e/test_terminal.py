@@ -84,6 +84,7 @@ async def terminal(
             desk = Desk(app, pilot, client)
             await desk.shows("● connected")
             await desk.until(lambda: len(app.desk.fresh) == 5)
+            await desk.until(lambda: app.table("market").row_at_cursor)  # drawn a moment later
             yield desk
 
 
