@@ -4,7 +4,7 @@ commands: a stream; gateways add, the engine reads.  events: a channel; the engi
 replies: a channel per gateway; outcomes of its commands.  asks: a channel; gateways ask for the whole state.
 spent: a channel; gateways tell each other what accounts spent.
 leader: a key that lives as long as the writing engine does.
-gateways: a set; each has a key that lives as it does, and a hash of the sessions attached to it.
+gateways: a set; each has a key that lives as it does, and one value, the sessions attached to it.
 """
 
 from dataclasses import dataclass

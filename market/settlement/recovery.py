@@ -200,7 +200,7 @@ def _rulebook(text: str) -> Rulebook:
 
 async def recover(connection: asyncpg.Connection) -> Venue:
     """Rebuild the venue. The caller's transaction must be REPEATABLE READ: all tables as of one commit."""
-    with collector_at_rest():
+    with _collector_at_rest():
         events = await _snapshot(connection)
         seq = Seq(await connection.fetchval(SEQ))
         last_trade_id = TradeId(await connection.fetchval(LAST_TRADE))
@@ -208,7 +208,7 @@ async def recover(connection: asyncpg.Connection) -> Venue:
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def _collector_at_rest() -> Iterator[None]:
     """Nothing of a rebuild is garbage until its end, and looking for it takes longer than the rebuild."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -68,7 +68,7 @@ CHANGED_ORDERS = f"""
         WHERE engine_seq > $1
     )
 """
-NEW_ANSWERS = f"{recovery.FIRST_ANSWERS.replace('ORDER BY', 'AND order_id > $1 ORDER BY')}"
+NEW_ANSWERS = recovery.FIRST_ANSWERS.replace("ORDER BY", "AND order_id > $1 ORDER BY")
 TRADED = """
     SELECT loan_id, buyer, seller, price FROM market.trade WHERE trade_id > $1 ORDER BY trade_id
 """
@@ -117,7 +117,9 @@ class WarmCopy:
                     return False
                 if (changes := await _changes(connection, self._venue)) is not None:
                     last_trade_id = TradeId(await connection.fetchval(recovery.LAST_TRADE))
-                    self._venue.move_on(seq, changes, last_trade_id=last_trade_id)  # no await: all of it or nothing
+                    venue, self._venue = self._venue, None  # one that fails half-way is of no use
+                    venue.move_on(seq, changes, last_trade_id=last_trade_id)
+                    self._venue = venue  # no await since: cancelling does not lose it
                     return False
             self._venue = None  # before the next one is read: not two at once
             self._venue = await recovery.recover(connection)
@@ -132,9 +134,10 @@ class WarmCopy:
         venue, self._venue = self._venue, None
         if venue is None or (changes := await _changes(connection, venue)) is None:
             return None
-        behind = Seq(await connection.fetchval(recovery.SEQ)) - venue.seq
+        seq = Seq(await connection.fetchval(recovery.SEQ))
+        behind = seq - venue.seq
         last_trade_id = TradeId(await connection.fetchval(recovery.LAST_TRADE))
-        venue.move_on(Seq(venue.seq + behind), changes, last_trade_id=last_trade_id)
+        venue.move_on(seq, changes, last_trade_id=last_trade_id)
         told = tuple(await connection.fetchrow(SUMS, CUSTODY, ISSUE))
         if told != _sums(venue):
             log.error("warm_copy_differs tables=%s copy=%s", told, _sums(venue))

@@ -81,3 +81,12 @@ def set_hold(loan: Loan, account: Account, order: Order, hold: int, changes: Cha
         account.claims[loan.terms.loan_id].held += hold - order.hold
         changes.claim(account, loan.terms.loan_id)
     order.hold = hold
+
+
+def reserve(state: State, order: Order, change: int) -> None:
+    """Change what `order`'s account has reserved, where nobody is told: memory comes to be as it was."""
+    account, loan = state.accounts[order.account_id], state.loans[order.loan_id]
+    if order.side is Side.BUY:
+        account.cash[loan.terms.currency].held += change
+    else:
+        account.claims[order.loan_id].held += change

@@ -16,7 +16,7 @@ from market.orderbook.order import CancelReason, Order, OrderStatus, QuoteOf, Si
 from market.venue import admission
 from market.venue.amounts import hold_of
 from market.venue.changes import Changes
-from market.venue.lifecycle import end, end_all, forget, rest, set_hold
+from market.venue.lifecycle import end, end_all, forget, reserve, rest, set_hold
 from market.venue.matching import Matching
 from market.venue.state import Account, Loan, QuoteKey, State
 from market.venue.trading import check_amount, check_cover
@@ -58,18 +58,12 @@ def cancel_quotes(state: State, command: CancelQuotes, changes: Changes) -> Coun
 def drop_quotes(state: State) -> None:
     """Forget all quotes, and the fills that protection counts, as a rebuild from the tables does. Nobody is told."""
     for account in state.accounts.values():
-        for order in account.quotes.values():
-            loan = state.loans[order.loan_id]
-            loan.book.remove(order)
-            loan.book.take_changes()
-            if order.side is Side.BUY:
-                account.cash[loan.terms.currency].held -= order.hold
-            else:
-                account.claims[order.loan_id].held -= order.hold
-            del state.orders[order.order_id]
-            if order.expire_at is not None:
-                state.expiries.discard((order.expire_at, order.order_id))
-        account.quotes.clear()
+        for order in list(account.quotes.values()):
+            book = state.loans[order.loan_id].book
+            book.remove(order)
+            book.take_changes()
+            reserve(state, order, -order.hold)
+            forget(state, account, order)
         for guard in account.guards.values():
             guard.fills.clear()
 

@@ -34,9 +34,9 @@ from market.events import (
 from market.ids import Face
 from market.orderbook.book import OrderBook
 from market.orderbook.level import level_of
-from market.orderbook.order import FINAL_STATUSES, Order, Side
+from market.orderbook.order import FINAL_STATUSES, Order
 from market.venue.guard import Guard
-from market.venue.lifecycle import forget, remember
+from market.venue.lifecycle import forget, remember, reserve
 from market.venue.state import Account, Loan, State
 
 LINKS = ("level", "prev", "next")
@@ -138,7 +138,7 @@ def _move_orders(state: State, told: list[OrderState]) -> None:
                 opened.append(order_of(new))
         elif new.status in FINAL_STATUSES:
             state.loans[order.loan_id].book.remove(order)
-            _reserve(state, order, -order.hold)
+            reserve(state, order, -order.hold)
             forget(state, state.accounts[order.account_id], order)
         else:
             if (order.priority, order.price) == (new.priority, new.price):
@@ -147,10 +147,10 @@ def _move_orders(state: State, told: list[OrderState]) -> None:
             else:
                 state.loans[order.loan_id].book.remove(order)
                 queueing.append(order)
-            _reserve(state, order, new.hold - order.hold)
+            reserve(state, order, new.hold - order.hold)
             _become(state, order, order_of(new))
     for order in sorted(opened, key=lambda order: order.order_id):
-        _reserve(state, order, order.hold)
+        reserve(state, order, order.hold)
         remember(state, state.accounts[order.account_id], order)
     for order in sorted(opened + queueing, key=lambda order: order.priority):
         state.loans[order.loan_id].book.restore(order)
@@ -167,14 +167,6 @@ def _become(state: State, order: Order, new: Order) -> None:
             state.expiries.add((new.expire_at, order.order_id))
     for name in ORDER_DATA:
         setattr(order, name, getattr(new, name))
-
-
-def _reserve(state: State, order: Order, change: int) -> None:
-    account, loan = state.accounts[order.account_id], state.loans[order.loan_id]
-    if order.side is Side.BUY:
-        account.cash[loan.terms.currency].held += change
-    else:
-        account.claims[order.loan_id].held += change
 
 
 def account_of(event: AccountChanged) -> Account:
@@ -218,7 +210,7 @@ def _queue_all(state: State, restored: list[Order]) -> None:
         loan.book.take_changes()
     for order in sorted(restored, key=lambda order: order.order_id):
         remember(state, state.accounts[order.account_id], order)
-        _reserve(state, order, order.hold)
+        reserve(state, order, order.hold)
 
 
 def order_of(state: OrderState) -> Order:

@@ -7,11 +7,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from market.errors import MarketError
+from market.errors import InvariantViolation, MarketError
 from market.events import BookChanged, OpenOrder, OrderAccepted
 from market.orderbook.order import Side
 from market.settlement.recovery import recover
 from market.settlement.warm import BY_ACCOUNT, BY_EXECUTIONS, WarmCopy
+from market.venue import restoring
 from market.venue.venue import Venue
 from tests.integration.settlement.recording import RecordedWorld, RecordingMarket, batches, execute, opened
 
@@ -106,6 +107,29 @@ async def test_a_copy_whose_sums_are_not_those_of_the_tables_is_not_used(databas
     wrong = copy._venue
     async with opened(database, warm=copy) as store:
         assert (await store.recover()) is not wrong
+
+
+async def test_a_copy_that_could_be_moved_on_only_in_part_is_no_copy(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise InvariantViolation("half of it")
+
+    world, copy = RecordedWorld(seed=1, commands=100), WarmCopy()
+    async with opened(database) as store:
+        connection = await asyncpg.connect(database)
+        await store.commit(world.recording.take())
+        assert await copy.catch_up(connection)
+        trade_on(world, 50)
+        await store.commit(world.recording.take())
+        with monkeypatch.context() as broken:
+            broken.setattr(restoring, "move_on", fail)
+            with pytest.raises(InvariantViolation):
+                await copy.catch_up(connection)
+        assert copy.seq is None
+        assert await copy.catch_up(connection), "all is read anew"
+        assert copy.seq == world.market.venue.seq
+        await connection.close()
 
 
 async def test_a_copy_that_is_still_being_read_holds_up_no_takeover(database: str) -> None:
