@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from _service import LOAN
 from settlement_commit import machine
 
 from gateway.client import ApiKey, Client, decimal, units
@@ -32,15 +33,6 @@ GRADES = "ABCDEF"
 NO_LIMIT = 10**6
 PATIENCE_S = 60.0
 POLL_S = 0.02
-LOAN: Json = {
-    "originator": "MM",
-    "currency": "USD",
-    "original_principal": "10000.00",
-    "issued_face": "10000.00",
-    "repayment_method": "annuity",
-    "issue_date": DAY,
-    "first_due_date": "2024-02-15",
-}
 
 
 async def main() -> None:

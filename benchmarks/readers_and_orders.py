@@ -27,6 +27,7 @@ from zlib import crc32
 
 import msgspec
 import uvloop
+from _service import LOAN as SMALL_LOAN
 from settlement_commit import machine
 from takeover import Market, running_redis
 
@@ -42,11 +43,7 @@ CONNECTS_AT_ONCE: Final = 50
 VERIFIED: Final = 10  # one in so many readers checks every digest
 QUIET_S: Final = 3.0  # without a step after the load: everything has arrived
 WAIT_S: Final = 120.0
-LOAN: Final = {
-    "originator": "MM", "currency": "USD", "original_principal": "100000000.00", "issued_face": "100000000.00",
-    "annual_rate": "0.12", "repayment_method": "annuity", "term_months": 36, "issue_date": "2024-01-15",
-    "first_due_date": "2024-02-15",
-}  # fmt: skip
+LOAN: Final = SMALL_LOAN | {"original_principal": "100000000.00", "issued_face": "100000000.00"}
 
 
 class Level(msgspec.Struct):
@@ -232,7 +229,7 @@ async def read(urls: list[str], readers: int, loans: int, first: int) -> None:
         elif order == "end":
             for reader in mine:
                 reader.check()
-            books = {reader.symbol: {(reader.digest)} for reader in mine}
+            books: dict[str, set[int]] = {reader.symbol: set() for reader in mine}
             for reader in mine:
                 books[reader.symbol].add(reader.digest)
             _say({**counts, "books": {symbol: sorted(digests) for symbol, digests in books.items()}})

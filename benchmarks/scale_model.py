@@ -176,7 +176,7 @@ def report(market: Market, costs: Costs, room: Room, *, orders: int) -> None:
     by_sending = sent * costs.delivery_us / 1e6 / FULL
     by_orders = market.orders_per_s * costs.gateway_us / 1e6 / FULL
     gateways = math.ceil(max(by_sockets, by_sending + by_orders))
-    print(f"gateways       {gateways:,}: {sent:,.0f} messages/s to readers, {by_orders:,.0f} of them for orders alone")
+    print(f"gateways       {gateways:,}, {by_orders:,.0f} of them for orders alone: {sent:,.0f} messages/s to readers")
     all_heard = market.orders_per_s * costs.follow_us / 1e6
     limit = FULL / (costs.follow_us / 1e6)
     print(f"  one that follows every loan would be busy {all_heard:,.1f} times over: good up to {limit:,.0f} orders/s")

@@ -19,6 +19,7 @@ from market.commands import (
     RegisterLoan,
     ServiceLoan,
 )
+from market.events import LogEntry
 from market.ids import AccountId, Currency, Face, LoanId, Minor, Nanos, PriceBp, Seq
 from market.orderbook.order import Side
 from market.venue.venue import Applied, Venue
@@ -137,6 +138,18 @@ class Market:
     def do(self, command: Command) -> Applied:
         self.at = Nanos(self.at + 1)
         return self.venue.apply(Seq(self.venue.seq + 1), self.at, command)
+
+    def entry(self, command: Command) -> LogEntry:
+        """Carry out a command; return its line of the log."""
+        applied = self.do(command)
+        return LogEntry(
+            seq=self.venue.seq,
+            at=self.at,
+            actor="test",
+            command=command,
+            events=applied.events,
+            result=applied.result,
+        )
 
     def investor(self, account_id: str, cash: int = 0, currency: str = "USD", **changed: Any) -> None:
         self.do(open_account(account_id, **changed))

@@ -249,10 +249,13 @@ class WebSessions:
 
     async def end_others(self, session: WebSession) -> int:
         """End all sessions of the person but this one; return how many."""
-        others = [each for each in self.of_user(session.user) if each.id != session.id]
+        others = self._others(session)
         for each in others:
             await self.end(each)
         return len(others)
+
+    def _others(self, session: WebSession) -> list[WebSession]:
+        return [each for each in self.of_user(session.user) if each.id != session.id]
 
     def of_user(self, user: User) -> list[WebSession]:
         """Return a person's sessions, the oldest first."""
@@ -323,7 +326,7 @@ class WebSessions:
             await self._keep(connection, user, changed)
             await connection.execute(END_OTHERS, user.user_id, session.token_hash)
         self._users[user.login] = changed
-        others = [each for each in self.of_user(user) if each.id != session.id]
+        others = self._others(session)
         for each in others:
             self._live.remove(each.id)
         log.info("password_changed user=%s", user.user_id)
@@ -332,8 +335,7 @@ class WebSessions:
     async def _rehash(self, user: User, password: str) -> User:
         """Keep the same password by today's parameters."""
         changed = replace(user, password_hash=await self._passwords.hash(password))
-        async with self._pool.acquire() as connection:
-            await self._keep(connection, user, changed)
+        await self._keep(self._pool, user, changed)
         self._users[user.login] = changed
         return changed
 

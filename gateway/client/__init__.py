@@ -5,7 +5,7 @@ The import, the demo and the tests use it; nothing in it knows more than the con
 
 from gateway.client.backoff import Backoff
 from gateway.client.book import Book, BookError, Level
-from gateway.client.errors import ApiError, Disconnected, Fenced, NotSent, Overrun, Unanswered, Unresolved
+from gateway.client.errors import NO_ANSWER, ApiError, Disconnected, Fenced, NotSent, Overrun, Unanswered, Unresolved
 from gateway.client.events import Connected, EpochChanged, Event, Lost
 from gateway.client.keys import ApiKey
 from gateway.client.loans import loan_body
@@ -16,6 +16,7 @@ from gateway.client.subscriptions import ExecutionReport, Executions, Stream
 from gateway.client.wire import Json, decimal, units
 
 __all__ = [
+    "NO_ANSWER",
     "ApiError",
     "ApiKey",
     "Backoff",

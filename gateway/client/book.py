@@ -12,6 +12,8 @@ from zlib import crc32
 from gateway.client.errors import Unanswered
 from gateway.client.wire import Json
 
+Best = tuple[list[tuple[int, int]], list[tuple[int, int]]]  # (price, size) of asks and bids, best first
+
 CHECKED_LEVELS = 10  # best ones of each side that checksum and digest cover
 
 
@@ -112,20 +114,21 @@ class Book:
         self._cut()
         self.seq, self.epoch = row["seq"], row["epoch"]
         self.conflated += row.get("conflated", 0)
-        if self.digest() != row["digest"] or self.checksum() != row["checksum"]:
+        best = self._best()
+        if _digest(best) != row["digest"] or _checksum(best) != row["checksum"]:
             raise BookError(f"the book of {self.symbol} differs from the market's at step {self.seq}")
 
     def checksum(self) -> int:
         """CRC-32 of the best asks, then bids, each as price and size without a point."""
-        text = "".join(f"{price}{qty}" for side in self._best() for price, qty in side)
-        return crc32(text.encode())
+        return _checksum(self._best())
 
     def digest(self) -> int:
         """CRC-32 of `price:size|price:size#price:size`, asks before bids."""
-        return crc32("#".join("|".join(f"{price}:{qty}" for price, qty in side) for side in self._best()).encode())
+        return _digest(self._best())
 
-    def _best(self) -> tuple[list[Level], list[Level]]:
-        return self.asks[:CHECKED_LEVELS], self.bids[:CHECKED_LEVELS]
+    def _best(self) -> Best:
+        asks, bids = sorted(self._asks.items()), sorted(self._bids.items(), reverse=True)
+        return asks[:CHECKED_LEVELS], bids[:CHECKED_LEVELS]
 
     def _cut(self) -> None:
         """Forget what better levels pushed out of view: the feed does not tell it."""
@@ -135,7 +138,15 @@ class Book:
             del self._asks[max(self._asks)]
 
 
+def _checksum(best: Best) -> int:
+    return crc32("".join(f"{price}{qty}" for side in best for price, qty in side).encode())
+
+
+def _digest(best: Best) -> int:
+    return crc32("#".join("|".join(f"{price}:{qty}" for price, qty in side) for side in best).encode())
+
+
 def _minor(text: str) -> int:
-    """Return an amount of two decimals in units of the second."""
+    """Return an amount of two decimals in units of the second: `units` without Decimal, for it is asked per level."""
     whole, _, fraction = text.partition(".")
     return int(whole + fraction.ljust(2, "0"))

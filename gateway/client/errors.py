@@ -1,5 +1,7 @@
 """What can go wrong between a client and the service, told apart by what it says about the outcome."""
 
+import aiohttp
+
 from gateway.client.wire import Json
 
 
@@ -53,3 +55,6 @@ class Unresolved(Exception):
     def __init__(self, cl_ord_id: str) -> None:
         super().__init__(f"what became of {cl_ord_id} could not be learned")
         self.cl_ord_id = cl_ord_id
+
+
+NO_ANSWER = (Disconnected, aiohttp.ClientError, OSError)  # Unanswered is a TimeoutError, so an OSError

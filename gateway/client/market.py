@@ -147,7 +147,7 @@ class MarketClient:
         """Keep a book no longer."""
         if (feed := self._books.pop(book.symbol, None)) is not None:
             feed.fail(Disconnected(f"the book of {book.symbol} is not kept any more"))
-            await self._leave(channel="book", symbol=book.symbol, depth=book.depth)
+            await self._leave(**feed.named)
 
     async def subscribe(self, channel: str, symbols: Sequence[str] | None = None, **params: Any) -> Stream:
         """Return the messages of a channel as an async iterator. Raises ApiError if it is refused.
@@ -359,8 +359,7 @@ class MarketClient:
 
     def _resync(self, feed: BookFeed) -> None:
         if (socket := feed.made_on) is not None:
-            named: Json = {"channel": "book", "symbol": feed.book.symbol, "depth": feed.book.depth}
-            self._spawn(lambda: socket.call("resync", timeout_s=self._timeout_s, **named), socket)
+            self._spawn(lambda: socket.call("resync", timeout_s=self._timeout_s, **feed.named), socket)
 
     def _spawn(self, work: Callable[[], Awaitable[object]], socket: Socket) -> None:
         """Run something beside; if the service refuses it or does not answer, the connection is no good."""

@@ -5,7 +5,6 @@ It ends once and for all when the connection does; market.py is what makes anoth
 
 import asyncio
 import itertools
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -45,7 +44,7 @@ class Socket:
         self._req_ids = itertools.count(1)
         self._replies: dict[int, asyncio.Queue[Json | None]] = {}
         self._on_reply: dict[int, OnReply] = {}
-        self._pushes: defaultdict[str, list[asyncio.Queue[Json | None]]] = defaultdict(list)
+        self._pushes: dict[str, list[asyncio.Queue[Json | None]]] = {}
         self._reader = asyncio.create_task(self._read(), name="debt-market-socket")
 
     @classmethod
@@ -151,7 +150,8 @@ class Socket:
     async def subscribe(self, channel: str, symbols: Sequence[str] | None = None, **params: Any) -> AsyncIterator[Json]:
         """Subscribe, then return the channel's messages, snapshot first, until the socket closes (Disconnected)."""
         queue: asyncio.Queue[Json | None] = asyncio.Queue(PUSHES_MAX)
-        self._pushes[channel].append(queue)  # before asking: the snapshot may arrive right behind the acknowledgement
+        # Before asking: the snapshot may arrive right behind the acknowledgement.
+        self._pushes.setdefault(channel, []).append(queue)
         names = {} if symbols is None else {"symbol": list(symbols)}
         await self.call_many(len(symbols or [0]), "subscribe", channel=channel, **names, **params)
         return _messages(queue)
@@ -165,7 +165,7 @@ class Socket:
                 if "channel" in message:
                     if self._on_push is not None:
                         self._on_push(message)
-                    for queue in self._pushes[message["channel"]]:
+                    for queue in self._pushes.get(message["channel"], ()):
                         queue.put_nowait(message)  # QueueFull ends the socket: nothing is lost unseen
                 elif (replies := self._replies.get(req_id := message.get("req_id") or 0)) is not None:
                     if (on_reply := self._on_reply.get(req_id)) is not None:

@@ -98,9 +98,13 @@ class BookFeed(Subscription):
         self._is_lost = False  # until a snapshot comes
         self._bad_snapshots = 0
 
+    @property
+    def named(self) -> Json:
+        """What subscribe, resync and unsubscribe call this book."""
+        return {"channel": "book", "symbol": self.book.symbol, "depth": self.book.depth}
+
     async def subscribe(self, socket: Socket) -> None:
-        book = self.book
-        params: Json = {"channel": "book", "symbol": book.symbol, "depth": book.depth}
+        book, params = self.book, self.named
         if book.epoch and not self._is_lost:
             params |= {"from_seq": book.seq, "epoch": book.epoch}
         result_of((await socket.ask("subscribe", on_reply=self._acknowledged, **params))[0])

@@ -22,10 +22,10 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decimal(units: int, *, places: int = 2) -> str:
-    """Return units of 10^-places in plain notation: 12345 is "123.45"."""
+def decimal(units: int, *, places: int = 2, thousands: str = "") -> str:
+    """Return units of 10^-places in plain notation: 12345 is "123.45". thousands: "," to set them apart, for people."""
     whole, fraction = divmod(abs(units), 10**places)
-    return f"{'-' if units < 0 else ''}{whole}.{fraction:0{places}}"
+    return f"{'-' if units < 0 else ''}{whole:{thousands}}.{fraction:0{places}}"
 
 
 def units(text: str, *, places: int = 2) -> int:

@@ -10,9 +10,7 @@ their connection, so there is nothing to reconcile.
 import asyncio
 from typing import Any
 
-import aiohttp
-
-from gateway.client import ApiError, Backoff, Disconnected, Json, Unanswered, decimal, units
+from gateway.client import NO_ANSWER, ApiError, Backoff, Json, decimal, units
 from gateway.demo.curve import Curve
 from gateway.demo.traders import Listed, Trader, listed_loan, loan_rows
 from market.orderbook.order import Side
@@ -28,8 +26,6 @@ FACE_MIN = 10_000  # below this it does not quote, in minor units
 PROTECTION = {"max_fills": 250, "window_ms": 1_000}  # more than its first frame takes of offers that it finds cheap
 PROTECTED_S = 5.0  # it stays out so long after its protection has fired
 READ_ONE_BY_ONE = 20  # loans; more are read by pages of the board
-
-LOST = (Disconnected, Unanswered, aiohttp.ClientError, OSError)
 
 
 class CurveMaker(Trader):
@@ -86,12 +82,12 @@ class CurveMaker(Trader):
                 if e.code == "mmp_frozen":
                     pause_s = PROTECTED_S
                     self._connection = 0  # then as on a new connection
-            except LOST:
+            except NO_ANSWER:
                 self.tally.refused["unanswered"] += 1  # the client is about to make another connection
             await asyncio.sleep(pause_s)
 
     async def _catch_up(self) -> None:
-        """Read what is stale, quote what is due. Raises ApiError or one of LOST; what was not done stays to be done."""
+        """Read what is stale, quote what is due. Raises ApiError or one of NO_ANSWER; the rest stays to be done."""
         if self._connection != self.market.connections:
             await self._begin_anew()
         await self._read_again()

@@ -48,10 +48,13 @@ class FacadeCall(Call):
             raise InvalidArguments(f"{name}: must be true or false", field=name)
         return text in ("true", "1")
 
-    def words(self, name: str) -> list[str]:
-        """Return a comma-separated list, empty if there is none."""
+    def words(self, name: str, *, most: int | None = None) -> list[str]:
+        """Return a comma-separated list, empty if there is none. Raises InvalidArguments for more than `most`."""
         text = self.query.text(name)
-        return text.split(",") if text else []
+        words = text.split(",") if text else []
+        if most is not None and len(words) > most:
+            raise InvalidArguments(f"{name}: at most {most}", field=name)
+        return words
 
 
 Handler = Callable[[FacadeCall], Awaitable[Any]]

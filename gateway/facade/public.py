@@ -46,7 +46,7 @@ async def get_status(call: FacadeCall) -> Row:
 async def get_assets(call: FacadeCall) -> Row:
     """Currencies and claims. All of them unless some are named: of claims, those of loans that live."""
     views = call.api.views
-    if names := _named(call, "asset"):
+    if names := call.words("asset", most=PAIRS_MAX):
         known: set[str] = {loan.state.terms.currency for loan in views.loans.values()}
         known |= views.loans.keys()
         if unknown := next((name for name in names if name not in known), None):
@@ -140,14 +140,7 @@ def _one(call: FacadeCall) -> LoanView:
 
 
 def _asked(call: FacadeCall) -> list[LoanView]:
-    return [loan_of(call, symbol) for symbol in _named(call, "pair")] or _live(call)
-
-
-def _named(call: FacadeCall, name: str) -> list[str]:
-    names = call.words(name)
-    if len(names) > PAIRS_MAX:
-        raise InvalidArguments(f"{name}: at most {PAIRS_MAX}", field=name)
-    return names
+    return [loan_of(call, symbol) for symbol in call.words("pair", most=PAIRS_MAX)] or _live(call)
 
 
 def _live(call: FacadeCall) -> list[LoanView]:

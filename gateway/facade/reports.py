@@ -4,6 +4,7 @@ Pages are newest first and go by an offset, as clients of this shape do it; `cou
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.access.auth import TOKEN_LIFE
@@ -34,6 +35,7 @@ KINDS: Final = {  # what a line of the ledger is called: the façade's word, our
     "transfer": EntryKind.ISSUANCE,
     "dividend": EntryKind.SERVICING,
 }
+WORDS: Final = {ours: theirs for theirs, ours in KINDS.items()}
 OTHER_KINDS: Final = frozenset(
     {"margin", "adjustment", "rollover", "credit", "settled", "staking", "sale", "nft_rebate", "spend", "receive"}
 )
@@ -83,14 +85,14 @@ async def get_closed_orders(call: FacadeCall) -> Row:
     row: Row = {"closed": await _order_rows(call, _states(found[offset:]))}
     return (
         row
-        if _is_uncounted(call)
+        if call.flag("without_count")
         else row | {"count": await _past(call).count_closed(span, tag=tag, client_order_id=cid)}
     )
 
 
 async def get_orders(call: FacadeCall) -> Row:
     """Those of the named orders that the account has; up to 50."""
-    names = _names(call, "txid", PAGE)
+    names = call.words("txid", most=PAGE)
     numbers = [number for name in names if (number := parse_order_id(name)) is not None]
     history, account_id = call.api.history, call.principal.account_id
     found = await history.orders_by_id(account_id, numbers)
@@ -132,12 +134,12 @@ async def get_trades_history(call: FacadeCall) -> Row:
         call.principal.account_id, span=span, below=NEVER, limit=offset + PAGE
     )
     row: Row = {"trades": _own_trades(call, found[offset:])}
-    return row if _is_uncounted(call) else row | {"count": await _past(call).count_trades(span)}
+    return row if call.flag("without_count") else row | {"count": await _past(call).count_trades(span)}
 
 
 async def get_own_trades(call: FacadeCall) -> Row:
     """Those of the named trades that the account has; up to 50."""
-    numbers = [number for name in _names(call, "txid", PAGE) if (number := parse_trade_id(name)) is not None]
+    numbers = [number for name in call.words("txid", most=PAGE) if (number := parse_trade_id(name)) is not None]
     return _own_trades(call, await call.api.history.trades_by_id(call.principal.account_id, numbers))
 
 
@@ -152,7 +154,7 @@ async def get_volume(call: FacadeCall) -> Row:
     Without a pair it is the currency in which most was traded.
     """
     volumes = await _past(call).volumes(since=call.now - VOLUME_SPAN)
-    loans = [loan_of(call, symbol) for symbol in _names(call, "pair", PAIRS_MAX)]
+    loans = [loan_of(call, symbol) for symbol in call.words("pair", most=PAIRS_MAX)]
     currency = loans[0].state.terms.currency if loans else next(iter([*volumes, *sorted(call.account.cash)]), None)
     row: Row = {"currency": currency, "volume": minor_text(volumes.get(currency, 0) if currency else 0)}
     if loans:
@@ -174,12 +176,12 @@ async def get_ledger(call: FacadeCall) -> Row:
         _span(call), assets=None if assets in ([], ["all"]) else assets, kinds=wanted, offset=_offset(call), limit=PAGE
     )
     row: Row = {"ledger": _lines(lines)}
-    return row if _is_uncounted(call) else row | {"count": count}
+    return row if call.flag("without_count") else row | {"count": count}
 
 
 async def get_ledger_lines(call: FacadeCall) -> Row:
     """Those of the named lines that the account has; up to 20."""
-    names = _names(call, "id", LEDGERS_MAX)
+    names = call.words("id", most=LEDGERS_MAX)
     if not names:
         raise InvalidArguments("id: which ones?", field="id")
     lines, _ = await _past(call).ledger(Span(), ids=names, limit=LEDGERS_MAX)
@@ -187,8 +189,7 @@ async def get_ledger_lines(call: FacadeCall) -> Row:
 
 
 def _lines(lines: Iterable[LedgerLine]) -> Row:
-    word = {ours: theirs for theirs, ours in KINDS.items()}
-    return {line.id: ledger_row(line, word[line.kind]) for line in lines}
+    return {line.id: ledger_row(line, WORDS[line.kind]) for line in lines}
 
 
 # What calls have in common
@@ -200,17 +201,6 @@ def _past(call: FacadeCall) -> Past:
 
 def _offset(call: FacadeCall) -> int:
     return call.query.integer("ofs", default=0, low=0, high=OFFSET_MAX)
-
-
-def _is_uncounted(call: FacadeCall) -> bool:
-    return call.flag("without_count")
-
-
-def _names(call: FacadeCall, name: str, most: int) -> list[str]:
-    names = call.words(name)
-    if len(names) > most:
-        raise InvalidArguments(f"{name}: at most {most}", field=name)
-    return names
 
 
 def _client_id(call: FacadeCall) -> ClientOrderId | None:
@@ -229,60 +219,24 @@ def _span(call: FacadeCall) -> Span:
 _LISTED = frozenset({"trades", "userref", "cl_ord_id"})
 _PAGED = frozenset({"start", "end", "ofs", "without_count"})
 NOT_CONSOLIDATED: Final = {"consolidate_taker": ("true", "false")}  # a trade is always one fill
+_told = partial(FacadeRoute, scope=Scope.READ, bucket=Bucket.QUERIES)
 ROUTES = (
-    FacadeRoute("GetWebSocketsToken", get_token, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("Balance", get_balance, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("BalanceEx", get_balances, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute("OpenOrders", get_open_orders, _LISTED, scope=Scope.READ, bucket=Bucket.QUERIES),
-    FacadeRoute(
-        "ClosedOrders",
-        get_closed_orders,
-        _LISTED | _PAGED,
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"closetime": ("open", "both"), **NOT_CONSOLIDATED},
+    _told("GetWebSocketsToken", get_token),
+    _told("Balance", get_balance),
+    _told("BalanceEx", get_balances),
+    _told("OpenOrders", get_open_orders, _LISTED),
+    _told(
+        "ClosedOrders", get_closed_orders, _LISTED | _PAGED, fixed={"closetime": ("open", "both"), **NOT_CONSOLIDATED}
     ),
-    FacadeRoute(
-        "QueryOrders", get_orders, _LISTED | {"txid"}, scope=Scope.READ, bucket=Bucket.QUERIES, fixed=NOT_CONSOLIDATED
-    ),
-    FacadeRoute(
+    _told("QueryOrders", get_orders, _LISTED | {"txid"}, fixed=NOT_CONSOLIDATED),
+    _told(
         "TradesHistory",
         get_trades_history,
         _PAGED,
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
         fixed={"type": ("all",), "trades": ("false",), "ledgers": ("false",), **NOT_CONSOLIDATED},
     ),
-    FacadeRoute(
-        "QueryTrades",
-        get_own_trades,
-        frozenset({"txid"}),
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"trades": ("false",)},
-    ),
-    FacadeRoute(
-        "TradeVolume",
-        get_volume,
-        frozenset({"pair"}),
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"fee-info": ("true", "false")},
-    ),
-    FacadeRoute(
-        "Ledgers",
-        get_ledger,
-        _PAGED | {"asset", "type"},
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"aclass": ("currency",)},
-    ),
-    FacadeRoute(
-        "QueryLedgers",
-        get_ledger_lines,
-        frozenset({"id"}),
-        scope=Scope.READ,
-        bucket=Bucket.QUERIES,
-        fixed={"trades": ("false",)},
-    ),
+    _told("QueryTrades", get_own_trades, frozenset({"txid"}), fixed={"trades": ("false",)}),
+    _told("TradeVolume", get_volume, frozenset({"pair"}), fixed={"fee-info": ("true", "false")}),
+    _told("Ledgers", get_ledger, _PAGED | {"asset", "type"}, fixed={"aclass": ("currency",)}),
+    _told("QueryLedgers", get_ledger_lines, frozenset({"id"}), fixed={"trades": ("false",)}),
 )

@@ -97,7 +97,8 @@ class Summary:
         for currency in sorted(self.original_principal):
             sums = {"original": self.original_principal[currency], "outstanding": self.outstanding_principal[currency]}
             lines.append(f"{currency}:")
-            lines += [f"  {title + ' principal':<52}{grouped(amount):>20}" for title, amount in sums.items()]
+            for title, amount in sums.items():
+                lines.append(f"  {title + ' principal':<52}{decimal(amount, thousands=','):>20}")
         return "\n".join(lines)
 
 
@@ -244,11 +245,6 @@ def opened(path: Path) -> Iterator[TextIO]:
         raise FileRefused(f"{path.name}: {e}") from e
     except (OSError, EOFError, zlib.error) as e:
         raise FileRefused(f"{path.name} can't be read: {e}") from e
-
-
-def grouped(amount: int) -> str:
-    """Return minor units with two decimals and thousands set apart, exactly."""
-    return f"{amount // 100:,}.{amount % 100:02}"
 
 
 def _only(sums: dict[str, int]) -> str | None:

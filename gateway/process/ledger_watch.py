@@ -111,13 +111,15 @@ async def _watch(
     now = asyncio.get_running_loop().time
     reconcile_at = copies_at = 0.0
     while True:
-        if is_writing():
+        sums_are_due = bool(every_s) and now() >= reconcile_at
+        copies_are_due = now() >= copies_at
+        if is_writing() and (sums_are_due or copies_are_due):
             try:
                 async with pool.acquire() as connection:
-                    if every_s and now() >= reconcile_at:
+                    if sums_are_due:
                         await gauges.reconcile(connection, clock() / 1e9)
                         reconcile_at = now() + every_s
-                    if now() >= copies_at:
+                    if copies_are_due:
                         await gauges.look_at_copies(connection)
                         copies_at = now() + copies_every_s
             except TROUBLE as e:

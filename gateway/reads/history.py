@@ -23,6 +23,7 @@ from market.settlement.title import FIRST, Link
 
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
+SELECT_TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade"
 ASSIGNMENTS = """
     SELECT a.n, a.kind, a.trade_id,
            CASE WHEN a.assignor <> 'ISSUE' THEN market.title_party(a.loan_id, a.assignor) END AS assignor,
@@ -192,7 +193,7 @@ class History:
         So the last one's time is where the next page begins.
         """
         records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
+            f"{SELECT_TRADES} WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
             "(SELECT at FROM market.trade WHERE loan_id = $1 AND at > $2 ORDER BY trade_id OFFSET $3 LIMIT 1), $4) "
             "ORDER BY trade_id",
             loan_id,
@@ -205,8 +206,7 @@ class History:
     async def trades_by_id(self, account_id: AccountId, trade_ids: Sequence[TradeId]) -> list[StoredTrade]:
         """Return those of the trades that are the account's, oldest first."""
         records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade "
-            "WHERE trade_id = ANY($2) AND (buyer = $1 OR seller = $1) ORDER BY trade_id",
+            f"{SELECT_TRADES} WHERE trade_id = ANY($2) AND (buyer = $1 OR seller = $1) ORDER BY trade_id",
             account_id,
             trade_ids,
         )
@@ -235,8 +235,7 @@ class History:
     async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
         """Return the trades since a time, at most the last `limit` of all, oldest first."""
         records = await self._pool.fetch(
-            f"SELECT * FROM (SELECT {TRADE_COLUMNS}, seq, at FROM market.trade ORDER BY trade_id DESC LIMIT $2) latest "
-            "WHERE at >= $1 ORDER BY trade_id",
+            f"SELECT * FROM ({SELECT_TRADES} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
             since,
             limit,
         )
@@ -245,8 +244,7 @@ class History:
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> list[StoredTrade]:
         """Return the trades behind `behind` of the commands after < seq <= until, oldest first."""
         records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE trade_id > $1 AND seq > $2 AND seq <= $3 "
-            "ORDER BY trade_id",
+            f"{SELECT_TRADES} WHERE trade_id > $1 AND seq > $2 AND seq <= $3 ORDER BY trade_id",
             behind,
             after,
             until,
@@ -279,7 +277,7 @@ class History:
 
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
         records = await self._pool.fetch(
-            f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade WHERE {whose} AND trade_id < $2 AND seq > $3 "
+            f"{SELECT_TRADES} WHERE {whose} AND trade_id < $2 AND seq > $3 "
             "AND at >= $4 AND at < $5 AND ($6::text IS NULL OR loan_id = $6) ORDER BY trade_id DESC LIMIT $7",
             key,
             below,

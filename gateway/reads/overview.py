@@ -82,10 +82,11 @@ class Overview:
 
     async def _shared(self, name: Name, look: Callable[[str], Callable[[], bytes]]) -> bytes:
         """Return what is known, else look at the board in this loop and do the rest in a thread."""
+        if (known := self._known(name)) is not None:
+            return known
         async with self._making:
-            kept = self._answers.get(name)
-            if kept is not None and time.monotonic() < kept[0]:
-                return kept[1]
+            if (known := self._known(name)) is not None:  # made meanwhile
+                return known
             await self._board.settle()
             start = time.thread_time()
             make = look(time_text(self._clock()))
@@ -96,6 +97,10 @@ class Overview:
             if len(self._answers) > ANSWERS_MAX:
                 self._answers.popitem(last=False)
             return packed
+
+    def _known(self, name: Name) -> bytes | None:
+        kept = self._answers.get(name)
+        return kept[1] if kept is not None and time.monotonic() < kept[0] else None
 
 
 def _packed(answer: object) -> bytes:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from gateway.access.auth import Credential
 from gateway.access.sessions import Seen, WebSession, csrf_token
 from gateway.answers.access import ChangedPassword, EndedSessions, ListedSession, SessionInfo, SignedOut
 from gateway.answers.fields import Page
@@ -69,19 +70,26 @@ def _begun(call: Call, session: WebSession, token: str, *, status: HTTPStatus) -
 
 
 def _shown(call: Call, session: WebSession, token: str) -> dict[str, object]:
-    account = call.api.views.account(session.account_id)
     return {
         "login": session.user.login,
         "user_id": session.user.user_id,
+        **_held_by(call, session),
+        "csrf_token": csrf_token(token),
+        "created_at": time_text(session.created_at),
+        "expires_at": time_text(session.ends_at),
+    }
+
+
+def _held_by(call: Call, credential: Credential) -> dict[str, object]:
+    """Return whose credential it is, and what it may do."""
+    account = call.api.views.account(credential.account_id)
+    return {
         "account_id": account.account_id,
         "kind": account.state.kind,
         "name": account.state.name,
         "blocked": account.state.blocked,
         "frozen": account.state.frozen,
-        "scopes": sorted(session.scopes),
-        "csrf_token": csrf_token(token),
-        "created_at": time_text(session.created_at),
-        "expires_at": time_text(session.ends_at),
+        "scopes": sorted(credential.scopes),
     }
 
 
@@ -92,17 +100,11 @@ async def who_am_i(call: Call) -> web.Response:
         token = call.api.browsers.token_of(call.request)
         assert token is not None
         return reply(_shown(call, credential, token))
-    account = call.account
     return reply(
         {
             "login": None,
             "user_id": None,
-            "account_id": account.account_id,
-            "kind": account.state.kind,
-            "name": account.state.name,
-            "blocked": account.state.blocked,
-            "frozen": account.state.frozen,
-            "scopes": sorted(credential.scopes),
+            **_held_by(call, credential),
             "csrf_token": None,
             "created_at": None,
             "expires_at": time_or_none(credential.expires_at),

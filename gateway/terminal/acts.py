@@ -3,15 +3,12 @@
 import asyncio
 from typing import Any, Final
 
-import aiohttp
-
-from gateway.client import ApiError, Disconnected, Json, MarketClient, Unanswered, Unresolved
+from gateway.client import NO_ANSWER, ApiError, Disconnected, Json, MarketClient, Unanswered, Unresolved
 from gateway.terminal.desk import Desk, Working
 
 QUOTE_SET: Final = "terminal"
 ONE_TRY_S: Final = 2.0  # of getting out, over the socket and then over REST
 BETWEEN_TRIES_S: Final = 0.25
-NO_ANSWER: Final = (Disconnected, Unanswered, aiohttp.ClientError, OSError)
 
 
 class Acts:
@@ -28,10 +25,8 @@ class Acts:
         The socket is asked first, then REST, again and again: a repeat does no harm. A second call while the first
         one is still trying waits for that one, unless it asks for more.
         """
-        if self._leaving is not None and not self._leaving.done() and not block:
-            await asyncio.shield(self._leaving)
-            return
-        self._leaving = asyncio.create_task(self._leave(block=block))
+        if block or self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.create_task(self._leave(block=block))
         await asyncio.shield(self._leaving)
 
     async def _leave(self, *, block: bool) -> None:

@@ -90,9 +90,13 @@ class Fill:
     price: int
     dirty: int
     fee: int
-    currency: str
     liquidity: str
     timestamp: str
+
+    @property
+    def key(self) -> str:
+        """One trade fills two orders, perhaps both of them ours."""
+        return f"{self.trade_id}:{self.order_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +214,6 @@ class Desk:
             self.fresh.add(Part.QUOTES)
         self.tellings += 1
 
-    def own_at(self, symbol: str) -> list[Working]:
-        return [each for each in self.working.values() if each.symbol == symbol]
-
     def _forget(self, *, is_quote: bool) -> None:
         self.working = {key: each for key, each in self.working.items() if each.is_quote is not is_quote}
 
@@ -278,7 +279,6 @@ class Desk:
             price=units(row["last_price"]),
             dirty=units(row["dirty"]),
             fee=units(row["fee"]),
-            currency=row["currency"],
             liquidity=row["liquidity_ind"],
             timestamp=row["timestamp"],
         )

@@ -6,7 +6,17 @@ from typing import Final
 
 import aiohttp
 
-from gateway.client import ApiError, Connected, EpochChanged, ExecutionReport, Json, Lost, MarketClient, NotSent
+from gateway.client import (
+    ApiError,
+    Connected,
+    EpochChanged,
+    ExecutionReport,
+    Json,
+    Lost,
+    MarketClient,
+    NotSent,
+    decimal,
+)
 from gateway.client.errors import Closed
 from gateway.terminal.desk import Desk, Part
 
@@ -96,7 +106,7 @@ class Feed:
             self._traded.set()
             self._on_fill()
             word = "bought" if fill.side == "buy" else "sold"
-            self._desk.say(f"{word} {fill.qty / 100:,.2f} of {fill.symbol} at {fill.price / 100:.2f}")
+            self._desk.say(f"{word} {decimal(fill.qty, thousands=',')} of {fill.symbol} at {decimal(fill.price)}")
 
     async def _quotes(self) -> None:
         async for message in self._stream("quotes"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gateway.client import Json, units
+from gateway.client import Json, decimal, units
 from gateway.terminal.desk import Desk, Fill, Side, Top, Working
 from gateway.terminal.table import Cell, Cells
 
@@ -31,7 +31,7 @@ def position_rows(desk: Desk, *, fresh: bool) -> dict[str, Cells]:
 
 
 def fill_rows(desk: Desk, *, fresh: bool) -> dict[str, Cells]:
-    return {f"{fill.trade_id}:{fill.order_id}": _fill(fill, "" if fresh else STALE) for fill in desk.fills}
+    return {fill.key: _fill(fill, "" if fresh else STALE) for fill in desk.fills}
 
 
 def results_text(results: Sequence[Json]) -> str:
@@ -52,14 +52,11 @@ def grouped(text: str | None) -> str:
 
 
 def amount(minor: int | None) -> str:
-    if minor is None:
-        return ""
-    sign, whole = "-" if minor < 0 else "", abs(minor)
-    return f"{sign}{whole // 100:,}.{whole % 100:02}"
+    return "" if minor is None else decimal(minor, thousands=",")
 
 
 def price(bp: int | None) -> str:
-    return "" if bp is None else f"{bp // 100}.{bp % 100:02}"
+    return "" if bp is None else decimal(bp)
 
 
 def percent(fraction: str | None) -> str:

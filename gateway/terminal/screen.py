@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Footer, Input, Static
 
-from gateway.client import ApiError, MarketClient
+from gateway.client import ApiError, MarketClient, decimal
 from gateway.terminal.acts import QUOTE_SET, Acts
 from gateway.terminal.desk import Desk, Part, Working
 from gateway.terminal.feed import QUIET_S, Feed
@@ -329,7 +329,7 @@ class Terminal(App[str]):
         [side] = order.sides
         fields = {
             "limit_price": ("Price", price(side.price)),
-            "order_qty": ("Face in all, filled part included", plain(side.qty + side.filled)),
+            "order_qty": ("Face in all, filled part included", decimal(side.qty + side.filled)),
         }
         note = f"Filled so far: {amount(side.filled)}. Less face alone keeps the place in the queue."
         self._open(f"Amend {order.label} ({order.symbol})", note, fields, send)
@@ -343,9 +343,9 @@ class Terminal(App[str]):
         bid, ask = (None, None) if quote is None else (quote.bid, quote.ask)
         fields = {
             "bid": ("Bid", "" if bid is None else price(bid.price)),
-            "bid_qty": ("Bid face", "" if bid is None else plain(bid.qty)),
+            "bid_qty": ("Bid face", "" if bid is None else decimal(bid.qty)),
             "ask": ("Ask", "" if ask is None else price(ask.price)),
-            "ask_qty": ("Ask face", "" if ask is None else plain(ask.qty)),
+            "ask_qty": ("Ask face", "" if ask is None else decimal(ask.qty)),
         }
         note = "A side left empty is withdrawn. The quote ends with this terminal's connection."
         if quote_set != QUOTE_SET:
@@ -368,10 +368,6 @@ class Terminal(App[str]):
             case "working":
                 return None if key is None else self.desk.working[key].symbol
             case "fills":
-                return next((f.symbol for f in self.desk.fills if f"{f.trade_id}:{f.order_id}" == key), None)
+                return next((f.symbol for f in self.desk.fills if f.key == key), None)
             case _:
                 return key
-
-
-def plain(minor: int) -> str:
-    return amount(minor).replace(",", "")

@@ -355,9 +355,10 @@ class InstrumentFeed(StateFeed):
         first = next(self.snapshots(), None)
         if first is None:
             return
+        rest = self.rest(None)
         for reader in self.readers:
             reader.replace(self, first)
-            if (rest := self.rest(None)) is not None:
+            if rest is not None:
                 reader.fall_behind(self, rest)
 
     def _begin(self) -> None:

@@ -10,7 +10,7 @@ from yarl import URL
 
 from gateway.client import ApiError, ApiKey, Client
 from tests.e2e.browser import Browser, browser
-from tests.e2e.topology import order, placed, prepare, topology
+from tests.e2e.topology import order, placed, prepare, redis_knows, topology
 from tests.redis_server import RedisServer
 
 
@@ -83,7 +83,7 @@ async def test_what_a_dead_gateway_left_to_be_cancelled_is_cancelled_and_a_sessi
                     await socket.login(session=session, cancel_on_disconnect={"enabled": True, "grace_ms": 0})
                     await socket.call("add_order", order_qty="5.00", cl_ord_id=session, **body)
                 await seller.post("/v1/orders", order("sell", "without-a-session", "7.00"))
-                await asyncio.sleep(1.5)  # who is attached is said every second
+                await redis_knows(redis_server, sessions=2)
                 market.processes[1].signal(signal.SIGKILL)
                 moved = await elsewhere.socket()
                 await moved.login(session="moves", cancel_on_disconnect={"enabled": True, "grace_ms": 0})

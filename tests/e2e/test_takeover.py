@@ -10,15 +10,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 
 from gateway.client import Client
 from gateway.client.errors import Disconnected
-from market.bus.codec import unpack
-from market.bus.names import Names
-from market.bus.presence import Attached
 from market.settlement.check import check
-from tests.e2e.topology import Process, Topology, order, placed, prepare, topology
+from tests.e2e.topology import Process, Topology, order, placed, prepare, redis_knows, topology
 from tests.link import Link, State, link_to_postgres, link_to_redis
 from tests.redis_server import RedisServer
 
@@ -126,7 +122,7 @@ async def test_quotes_of_a_gateway_that_was_killed_end_and_a_session_with_grace_
                 quote = {"symbol": "L1/CNY", "ask": "96.00", "ask_qty": "7.00"}
                 await sockets[0].call("mass_quote", quote_set="a", quotes=[quote])
                 await _shown(elsewhere, [("96.00", "7.00"), ("97.00", "10.00")])
-                await _redis_knows(redis_server, sessions=2)
+                await redis_knows(redis_server, sessions=2)
                 market.processes[[each.name for each in market.processes].index("one")].signal(signal.SIGKILL)
                 await _shown(elsewhere, [("97.00", "5.00")])
                 assert (await elsewhere.get("/v1/orders/by-client-id/with"))["order_status"] == "new"
@@ -175,16 +171,6 @@ async def _shown(client: Client, asks: list[tuple[str, str]]) -> None:
     wanted = [{"price": price, "qty": qty} for price, qty in asks]
     async with asyncio.timeout(20):
         while (await client.get("/v1/loans/L1/book"))["asks"] != wanted:
-            await asyncio.sleep(0.05)
-
-
-async def _redis_knows(server: RedisServer, *, sessions: int) -> None:
-    """Wait until so many sessions were told: that is done every second."""
-    async with Redis(unix_socket_path=str(server.socket)) as redis, asyncio.timeout(10):
-        while True:
-            told = [await redis.get(key) for key in await redis.keys(Names().sessions("*"))]
-            if sum(len(unpack(list[Attached], each)) for each in told if each) >= sessions:
-                return
             await asyncio.sleep(0.05)
 
 

@@ -11,7 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from gateway.client import ApiError, ApiKey, Client
+from market.bus.codec import unpack
+from market.bus.names import Names
+from market.bus.presence import Attached
 from tests.redis_server import RedisServer
 from tests.service import COMMAND, environment
 
@@ -164,3 +169,13 @@ async def placed(client: Client, body: dict[str, str]) -> dict[str, Any]:
                 if e.code not in {"unavailable", "busy", "market_mode"}:
                     raise
             await asyncio.sleep(0.1)
+
+
+async def redis_knows(server: RedisServer, *, sessions: int) -> None:
+    """Wait until so many sessions were told: that is done every second."""
+    async with Redis(unix_socket_path=str(server.socket)) as redis, asyncio.timeout(10):
+        while True:
+            told = [await redis.get(key) for key in await redis.keys(Names().sessions("*"))]
+            if sum(len(unpack(list[Attached], each)) for each in told if each) >= sessions:
+                return
+            await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from gateway.process.ledger_watch import ledger_watched
+from gateway.process.ledger_watch import SESSION, ledger_watched
 from gateway.process.metrics import Metrics
 from market.commands import AccountKind, OpenMarket
 from market.engine import Engine
@@ -19,6 +19,7 @@ from tests.builders import DAY, deposit, open_account, register
 from tests.replica import running_replica
 
 PATIENCE_S = 30.0
+WATCHING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
 async def seen(metrics: Metrics, holds: Callable[[dict[str, float]], bool]) -> dict[str, float]:
@@ -82,8 +83,7 @@ async def test_a_process_that_does_not_write_asks_nothing(database: str) -> None
         try:
             for _ in range(5):
                 await asyncio.sleep(0.3)
-                count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'debt-market watch'"
-                assert await connection.fetchval(count) == 0
+                assert await connection.fetchval(WATCHING, SESSION["application_name"]) == 0
         finally:
             await connection.close()
         shown = await seen(metrics, lambda _: True)

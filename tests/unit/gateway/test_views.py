@@ -41,15 +41,7 @@ class Committed:
         self.views.on_snapshot(1, self.market.venue.seq, self.market.venue.snapshot())
 
     def do(self, command: Command) -> LogEntry:
-        applied = self.market.do(command)
-        entry = LogEntry(
-            seq=self.market.venue.seq,
-            at=self.market.at,
-            actor="test",
-            command=command,
-            events=applied.events,
-            result=applied.result,
-        )
+        entry = self.market.entry(command)
         self.views.on_entry(entry)
         self.views.on_batch_end()
         return entry

@@ -18,7 +18,6 @@ from gateway.ws.board import BoardChoice, BoardFeed, Boards, BoardView
 from gateway.ws.outbox import Outbox, OutboxLimits
 from market.commands import CancelAll, Command, HaltLoan, RollDay
 from market.errors import Busy, MarketError
-from market.events import LogEntry
 from market.ids import AccountId, LoanId
 from market.orderbook.board import Wanted
 from tests.builders import Market, buy, deposit, open_account, sell
@@ -97,15 +96,7 @@ class Rig:
             listener.on_snapshot(self.views.epoch + 1, venue.seq, venue.snapshot())
 
     def do(self, command: Command) -> None:
-        applied = self.market.do(command)
-        entry = LogEntry(
-            seq=self.market.venue.seq,
-            at=self.market.at,
-            actor="test",
-            command=command,
-            events=applied.events,
-            result=applied.result,
-        )
+        entry = self.market.entry(command)
         for listener in self.listeners:
             listener.on_entry(entry)
         for listener in self.listeners:

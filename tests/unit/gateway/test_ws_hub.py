@@ -99,15 +99,7 @@ class Rig:
     def do(self, *commands: Command, told: bool = True) -> None:
         """Carry out commands as one batch; told: whether the listeners hear of it."""
         for command in commands:
-            applied = self.market.do(command)
-            entry = LogEntry(
-                seq=self.market.venue.seq,
-                at=self.market.at,
-                actor="test",
-                command=command,
-                events=applied.events,
-                result=applied.result,
-            )
+            entry = self.market.entry(command)
             self.history.entries.append(entry)
             if told:
                 self.views.on_entry(entry)

@@ -12,7 +12,6 @@ from gateway.ws import feeds as feeds_module
 from gateway.ws.feeds import InstrumentFeed
 from gateway.ws.outbox import Outbox, OutboxLimits
 from market.commands import Command, HaltLoan, RollDay
-from market.events import LogEntry
 from market.ids import LoanId
 from tests.builders import Market, register
 from tests.unit.gateway.test_ws_outbox import FakeTransport
@@ -67,15 +66,7 @@ class Rig:
             self.feed.restart()
 
     def do(self, command: Command) -> None:
-        applied = self.market.do(command)
-        entry = LogEntry(
-            seq=self.market.venue.seq,
-            at=self.market.at,
-            actor="test",
-            command=command,
-            events=applied.events,
-            result=applied.result,
-        )
+        entry = self.market.entry(command)
         self.views.on_entry(entry)
         self.views.on_batch_end()
         assert self.feed is not None

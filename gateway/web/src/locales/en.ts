@@ -57,7 +57,6 @@ export const en = {
   "unit.percent": "%",
   "unit.currency": "face",
   "unit.years": "{n} years",
-  "unit.days": "{n} days",
 
   "market.title": "Market",
   "market.search": "Search loans: id, purpose, region…  ( / )",

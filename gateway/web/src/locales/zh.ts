@@ -58,7 +58,6 @@ export const zh: Record<keyof typeof en, string> = {
   "unit.percent": "%",
   "unit.currency": "面额",
   "unit.years": "{n} 年",
-  "unit.days": "{n} 天",
 
   "market.title": "市场",
   "market.search": "搜索标的：编号、用途、地区…（按 / ）",
