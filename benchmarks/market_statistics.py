@@ -84,7 +84,9 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), durable=False) as postgres:
         await migrate(postgres.dsn)
         await fill(postgres.dsn, trades)
-        pool = await asyncpg.create_pool(postgres.dsn, min_size=1, max_size=2)
+        pool = await asyncpg.create_pool(
+            postgres.dsn, min_size=1, max_size=2, server_settings={"search_path": "market"}
+        )
         print(f"{machine()}; {trades:,} trades in {LOANS:,} loans")
 
         now = NOW

@@ -59,7 +59,7 @@ async def main() -> None:
         await store.open()
         for batch in cut(flow.take(), 1_000):
             await store.commit(batch)
-        connection = await asyncpg.connect(postgres.dsn)
+        connection = await asyncpg.connect(postgres.dsn, server_settings={"search_path": "market"})
         await connection.execute("SET session_replication_role = replica")
         for table, copies in MULTIPLY.items():
             await connection.execute(COPY.format(table=table, copies=copies), loans)

@@ -193,17 +193,17 @@ class KeyRing:
 
     async def load(self) -> None:
         """Read all live keys. Call it before the first request."""
-        query = "SELECT * FROM market.api_key WHERE revoked_at IS NULL ORDER BY created_at, key"
+        query = "SELECT * FROM api_key WHERE revoked_at IS NULL ORDER BY created_at, key"
         for record in await self._pool.fetch(query):
             self.live.add(_api_key(record))
         oldest = moment_of(self._clock() - WINDOW)
-        await self._pool.execute("DELETE FROM market.ahead_signature WHERE signed_at < $1", oldest)
-        used = await self._pool.fetch("SELECT signature FROM market.ahead_signature")
+        await self._pool.execute("DELETE FROM ahead_signature WHERE signed_at < $1", oldest)
+        used = await self._pool.fetch("SELECT signature FROM ahead_signature")
         self._used_ahead = frozenset(record["signature"] for record in used)
 
     async def refresh(self, key: str) -> None:
         """Read one key again: another gateway changed it."""
-        record = await self._pool.fetchrow("SELECT * FROM market.api_key WHERE key = $1 AND revoked_at IS NULL", key)
+        record = await self._pool.fetchrow("SELECT * FROM api_key WHERE key = $1 AND revoked_at IS NULL", key)
         if record is None:
             self.live.remove(key)
         else:
@@ -211,7 +211,7 @@ class KeyRing:
 
     async def refresh_all(self) -> None:
         """Read every key that is known here or in the table."""
-        stored = await self._pool.fetch("SELECT key FROM market.api_key WHERE revoked_at IS NULL")
+        stored = await self._pool.fetch("SELECT key FROM api_key WHERE revoked_at IS NULL")
         for key in {record["key"] for record in stored} | self.live.ids_of(ApiKey):
             await self.refresh(key)
 
@@ -271,7 +271,7 @@ class KeyRing:
             label=wanted.label,
         )
         await self._pool.execute(
-            "INSERT INTO market.api_key "
+            "INSERT INTO api_key "
             "(key, account_id, secret, scopes, ip_allow, expires_at, created_at, created_by, reason, label) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             api_key.key,
@@ -309,7 +309,7 @@ class KeyRing:
     async def revoke(self, key: str) -> None:
         """End a key for good. Sockets that used it find out at their next request, or are closed within a second."""
         await self._pool.execute(
-            "UPDATE market.api_key SET revoked_at = $2 WHERE key = $1 AND revoked_at IS NULL",
+            "UPDATE api_key SET revoked_at = $2 WHERE key = $1 AND revoked_at IS NULL",
             key,
             moment_of(self._clock()),
         )
@@ -335,7 +335,7 @@ class KeyRing:
         await self._replays.use(signature, now=now)
         is_new = signature not in self._used_ahead
         if is_new and signed_at > now + AHEAD:
-            insert = "INSERT INTO market.ahead_signature VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING signature"
+            insert = "INSERT INTO ahead_signature VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING signature"
             is_new = await self._pool.fetchval(insert, signature, moment_of(signed_at)) is not None
         if not is_new:
             raise AuthInvalidSignature("this signature was used before")

@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 # The row of the user is locked while it is looked at, so no session begins by a password that is being changed.
 NEW_SESSION = """
-    INSERT INTO market.web_session (token_hash, user_id, created_at, expires_at, address, user_agent)
-    SELECT $1, user_id, $3, $4, $5, $6 FROM market.web_user WHERE user_id = $2 AND password_hash = $7 FOR SHARE
+    INSERT INTO web_session (token_hash, user_id, created_at, expires_at, address, user_agent)
+    SELECT $1, user_id, $3, $4, $5, $6 FROM web_user WHERE user_id = $2 AND password_hash = $7 FOR SHARE
     RETURNING true
 """
 NEW_PASSWORD = """
-    UPDATE market.web_user SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2 RETURNING true
+    UPDATE web_user SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2 RETURNING true
 """
-END_OTHERS = "DELETE FROM market.web_session WHERE user_id = $1 AND token_hash <> $2"
+END_OTHERS = "DELETE FROM web_session WHERE user_id = $1 AND token_hash <> $2"
 
 SESSIONS_MAX = 20  # of one person: a further one ends the oldest
 USER_AGENT_MAX = 200
@@ -140,34 +140,34 @@ class WebSessions:
 
     async def load(self) -> None:
         """Read all, and forget sessions that ended. Call it before the first request."""
-        await self._pool.execute("DELETE FROM market.web_session WHERE expires_at <= $1", moment_of(self._clock()))
-        users = [_user(record) for record in await self._pool.fetch("SELECT * FROM market.web_user")]
+        await self._pool.execute("DELETE FROM web_session WHERE expires_at <= $1", moment_of(self._clock()))
+        users = [_user(record) for record in await self._pool.fetch("SELECT * FROM web_user")]
         self._users = {user.login: user for user in users}
         by_id = {user.user_id: user for user in users}
-        for record in await self._pool.fetch("SELECT * FROM market.web_session ORDER BY created_at"):
+        for record in await self._pool.fetch("SELECT * FROM web_session ORDER BY created_at"):
             self._live.add(_session(record, by_id[record["user_id"]]))
 
     async def refresh_user(self, user_id: str) -> None:
         """Read one person again: another gateway made or changed it."""
-        record = await self._pool.fetchrow("SELECT * FROM market.web_user WHERE user_id = $1", user_id)
+        record = await self._pool.fetchrow("SELECT * FROM web_user WHERE user_id = $1", user_id)
         if record is not None:
             user = _user(record)
             self._users[user.login] = user
 
     async def refresh(self, token_hash: bytes) -> None:
         """Read one session again: another gateway began or ended it."""
-        record = await self._pool.fetchrow("SELECT * FROM market.web_session WHERE token_hash = $1", token_hash)
+        record = await self._pool.fetchrow("SELECT * FROM web_session WHERE token_hash = $1", token_hash)
         if record is None:
             self._live.remove(f"ws_{token_hash.hex()}")
         else:
-            query = "SELECT * FROM market.web_user WHERE user_id = $1"
+            query = "SELECT * FROM web_user WHERE user_id = $1"
             self._live.add(_session(record, _user(await self._pool.fetchrow(query, record["user_id"]))))
 
     async def refresh_all(self) -> None:
         """Read everybody, and every session that is known here or in the table."""
-        for record in await self._pool.fetch("SELECT user_id FROM market.web_user"):
+        for record in await self._pool.fetch("SELECT user_id FROM web_user"):
             await self.refresh_user(record["user_id"])
-        stored = await self._pool.fetch("SELECT token_hash FROM market.web_session")
+        stored = await self._pool.fetch("SELECT token_hash FROM web_session")
         known = {bytes.fromhex(each.removeprefix("ws_")) for each in self._live.ids_of(WebSession)}
         for token_hash in {record["token_hash"] for record in stored} | known:
             await self.refresh(token_hash)
@@ -244,7 +244,7 @@ class WebSessions:
     async def end(self, session: WebSession) -> None:
         """Sign out. Sockets of the session are soon closed."""
         self._live.remove(session.id)
-        await self._pool.execute("DELETE FROM market.web_session WHERE token_hash = $1", session.token_hash)
+        await self._pool.execute("DELETE FROM web_session WHERE token_hash = $1", session.token_hash)
         log.info("signed_out user=%s", session.user.user_id)
 
     async def end_others(self, session: WebSession) -> int:
@@ -291,7 +291,7 @@ class WebSessions:
                 scopes=scopes,
             )
             await self._pool.execute(
-                "INSERT INTO market.web_user (user_id, login, password_hash, account_id, scopes, created_by, reason) "
+                "INSERT INTO web_user (user_id, login, password_hash, account_id, scopes, created_by, reason) "
                 "VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 user.user_id,
                 login,

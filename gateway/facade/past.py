@@ -13,21 +13,21 @@ from market.settlement.journal import EntryKind, Unit
 
 OF_ORDERS: Final = """
     SELECT order_id, sum(fee)::bigint AS fee, array_agg(trade_id ORDER BY trade_id) AS trades FROM (
-        SELECT buy_order_id AS order_id, buyer_fee AS fee, trade_id FROM market.trade
+        SELECT buy_order_id AS order_id, buyer_fee AS fee, trade_id FROM trade
             WHERE buy_order_id = ANY($2) AND buyer = $1
         UNION ALL
-        SELECT sell_order_id, seller_fee, trade_id FROM market.trade WHERE sell_order_id = ANY($2) AND seller = $1
+        SELECT sell_order_id, seller_fee, trade_id FROM trade WHERE sell_order_id = ANY($2) AND seller = $1
     ) fills GROUP BY order_id
 """
 COUNT_CLOSED: Final = """
-    SELECT count(*) FROM market.orders WHERE account_id = $1 AND status = ANY($2) AND created_at >= $3
+    SELECT count(*) FROM orders WHERE account_id = $1 AND status = ANY($2) AND created_at >= $3
         AND created_at < $4 AND ($5::text IS NULL OR tag = $5) AND ($6::text IS NULL OR client_order_id = $6)
 """
 COUNT_TRADES: Final = """
-    SELECT count(*) FROM market.trade WHERE (buyer = $1 OR seller = $1) AND at >= $2 AND at < $3
+    SELECT count(*) FROM trade WHERE (buyer = $1 OR seller = $1) AND at >= $2 AND at < $3
 """
 VOLUMES: Final = """
-    SELECT currency, sum(principal)::bigint FROM market.trade WHERE (buyer = $1 OR seller = $1) AND at >= $2
+    SELECT currency, sum(principal)::bigint FROM trade WHERE (buyer = $1 OR seller = $1) AND at >= $2
     GROUP BY currency ORDER BY 2 DESC, 1
 """
 # A line for each asset that an entry moved. The balance is that of the asset behind it, whatever is asked for.
@@ -40,9 +40,9 @@ LEDGER: Final = """
         FROM (
             SELECT entry_id, unit, asset, sum(amount)::bigint AS change,
                    coalesce(sum(amount) FILTER (WHERE leg = 'fee'), 0)::bigint AS fee
-            FROM market.posting WHERE account_id = $1 GROUP BY entry_id, unit, asset
+            FROM posting WHERE account_id = $1 GROUP BY entry_id, unit, asset
         ) moved
-    ) running JOIN market.journal_entry USING (entry_id)
+    ) running JOIN journal_entry USING (entry_id)
     WHERE at >= $2 AND at < $3 AND ($4::text[] IS NULL OR asset = ANY($4)) AND ($5::text[] IS NULL OR kind = ANY($5))
         AND ($6::text[] IS NULL OR left(unit, 1) || entry_id || '-' || asset = ANY($6))
     ORDER BY entry_id DESC, unit, asset OFFSET $7 LIMIT $8

@@ -17,7 +17,7 @@ from gateway.errors import AuthInvalidSignature
 
 NONCE_MAX = 2**63 - 1
 USE_NONCE = """
-    INSERT INTO market.facade_nonce AS used (key, nonce) VALUES ($1, $2)
+    INSERT INTO facade_nonce AS used (key, nonce) VALUES ($1, $2)
     ON CONFLICT (key) DO UPDATE SET nonce = EXCLUDED.nonce WHERE used.nonce < EXCLUDED.nonce
     RETURNING nonce
 """

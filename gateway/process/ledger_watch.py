@@ -15,13 +15,18 @@ from prometheus_client import Gauge
 
 from gateway.process.metrics import Metrics
 from gateway.reads.audit import reconcile
+from market.partitions import schema_of
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
 REPLICATION_S: Final = 5.0
 QUESTION_S_MAX: Final = 60.0  # sums over all accounts and loans of a large market take seconds
-SESSION: Final = {"application_name": "debt-market watch", "default_transaction_read_only": "on"}
+SESSION: Final = {
+    "application_name": "debt-market watch",
+    "default_transaction_read_only": "on",
+    "search_path": schema_of(0),
+}
 TROUBLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 # Of a copy that has replayed everything the delay is null. Who may not see the copies' places sees null for those too.

@@ -33,6 +33,7 @@ from gateway.requests.access import NewApiKey, Scope
 from gateway.ws.routes import GATE
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
+from market.partitions import schema_of
 from market.port import EnginePort, Phase
 from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from market.settlement.journal import HOUSE
@@ -227,7 +228,11 @@ async def reading_pool(dsn: str, settings: Settings, *, at_once: bool = True) ->
         min_size=1 if at_once else 0,
         max_size=settings.pool_connections_max,
         command_timeout=settings.query_timeout_s,
-        server_settings={"application_name": "debt-market gateway", "role": "debt_market_gateway"},
+        server_settings={
+            "application_name": "debt-market gateway",
+            "role": "debt_market_gateway",
+            "search_path": schema_of(0),
+        },
     )
     await reached(pool, dsn)
     try:

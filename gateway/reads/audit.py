@@ -10,32 +10,32 @@ from gateway.wire import factor_text, minor_text
 
 VIOLATIONS_MAX = 100
 
-LEASE = "SELECT seq, encode(log_head, 'hex') AS log_head FROM market.lease"
+LEASE = "SELECT seq, encode(log_head, 'hex') AS log_head FROM lease"
 CASH = """
     SELECT currency, sum(accounts)::bigint AS accounts, sum(custody)::bigint AS custody FROM (
-        SELECT currency, total AS accounts, 0 AS custody FROM market.cash_balance WHERE account_id <> 'CUSTODY'
-        UNION ALL SELECT currency, 0, amount FROM market.custody_movement
-        UNION ALL SELECT currency, 0, distributed FROM market.servicing_event
+        SELECT currency, total AS accounts, 0 AS custody FROM cash_balance WHERE account_id <> 'CUSTODY'
+        UNION ALL SELECT currency, 0, amount FROM custody_movement
+        UNION ALL SELECT currency, 0, distributed FROM servicing_event
     ) parts GROUP BY currency ORDER BY currency
 """
 LOANS = """
     SELECT l.loan_id, l.issued, l.original_principal, coalesce(p.held, 0)::bigint AS held
-    FROM market.loan l LEFT JOIN (
-        SELECT loan_id, sum(face) AS held FROM market.position WHERE account_id <> 'ISSUE' GROUP BY loan_id
+    FROM loan l LEFT JOIN (
+        SELECT loan_id, sum(face) AS held FROM position WHERE account_id <> 'ISSUE' GROUP BY loan_id
     ) p USING (loan_id)
     WHERE l.issued <> coalesce(p.held, 0) OR l.issued > l.original_principal ORDER BY l.loan_id LIMIT $1
 """
 ORIGINATORS = """
     SELECT originator, currency, sum(original_principal)::bigint AS lent, sum(issued)::bigint AS transferred
-    FROM market.loan GROUP BY originator, currency ORDER BY originator, currency
+    FROM loan GROUP BY originator, currency ORDER BY originator, currency
 """
 TITLES = """
     SELECT coalesce(sum(n), 0)::bigint AS links,
            encode(sha256(convert_to(coalesce(string_agg(
                loan_id || ' ' || encode(hash, 'hex') || E'\\n', '' ORDER BY loan_id COLLATE "C"), ''), 'UTF8')), 'hex')
            AS root
-    FROM market.loan l CROSS JOIN LATERAL (
-        SELECT n, hash FROM market.assignment a WHERE a.loan_id = l.loan_id ORDER BY n DESC LIMIT 1
+    FROM loan l CROSS JOIN LATERAL (
+        SELECT n, hash FROM assignment a WHERE a.loan_id = l.loan_id ORDER BY n DESC LIMIT 1
     ) head
 """
 
@@ -48,7 +48,7 @@ async def audit(pool: "asyncpg.Pool[asyncpg.Record]") -> dict[str, Any]:
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         lease = await connection.fetchrow(LEASE)
         cash = await connection.fetch(CASH)
-        checked = await connection.fetchval("SELECT count(*) FROM market.loan")
+        checked = await connection.fetchval("SELECT count(*) FROM loan")
         violations = await connection.fetch(LOANS, VIOLATIONS_MAX)
         originators = await connection.fetch(ORIGINATORS)
         titles = await connection.fetchrow(TITLES)

@@ -35,18 +35,18 @@ INTERVALS = tuple(int(minutes) for minutes in Interval)
 # The latest intervals with trades are found by one index probe each; only the trades in them are added up.
 SELECT_CANDLES = """
     WITH RECURSIVE latest AS (
-        (SELECT at / $2 AS number FROM market.trade
+        (SELECT at / $2 AS number FROM trade
          WHERE loan_id = $1 AND at >= $3 AND at < $4 ORDER BY at DESC LIMIT 1)
         UNION ALL
         SELECT older.number FROM latest, LATERAL (
-            SELECT at / $2 AS number FROM market.trade
+            SELECT at / $2 AS number FROM trade
             WHERE loan_id = $1 AND at >= $3 AND at < latest.number * $2 ORDER BY at DESC LIMIT 1
         ) older
     ), wanted AS (SELECT number FROM latest LIMIT $5)
     SELECT at / $2 AS number, (min(ARRAY[trade_id, price]))[2] AS open, max(price) AS high, min(price) AS low,
            (max(ARRAY[trade_id, price]))[2] AS close, count(*) AS trades, sum(quantity)::bigint AS volume,
            sum(price::numeric * quantity) AS turnover, max(at) AS at, max(trade_id) AS trade_id
-    FROM market.trade
+    FROM trade
     WHERE loan_id = $1 AND at >= (SELECT min(number) FROM wanted) * $2 AND at >= $3 AND at < $4
     GROUP BY 1 ORDER BY 1 DESC
 """

@@ -21,15 +21,15 @@ from market.settlement.codec import load_rows
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 from market.settlement.title import FIRST, Link
 
-SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM market.orders"
+SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM orders"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
-SELECT_TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM market.trade"
+SELECT_TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM trade"
 ASSIGNMENTS = """
     SELECT a.n, a.kind, a.trade_id,
-           CASE WHEN a.assignor <> 'ISSUE' THEN market.title_party(a.loan_id, a.assignor) END AS assignor,
-           market.title_party(a.loan_id, a.assignee) AS assignee,
+           CASE WHEN a.assignor <> 'ISSUE' THEN title_party(a.loan_id, a.assignor) END AS assignor,
+           title_party(a.loan_id, a.assignee) AS assignee,
            a.face, a.at, encode(before.hash, 'hex') AS previous_hash, encode(a.hash, 'hex') AS hash
-    FROM market.assignment a LEFT JOIN market.assignment before ON (before.loan_id, before.n) = (a.loan_id, a.n - 1)
+    FROM assignment a LEFT JOIN assignment before ON (before.loan_id, before.n) = (a.loan_id, a.n - 1)
     WHERE a.loan_id = $1 AND {behind} LIMIT $3
 """
 ASSIGNMENTS_OLDEST_FIRST = ASSIGNMENTS.format(behind="a.n > $2 ORDER BY a.n")
@@ -162,7 +162,7 @@ class History:
         A page may have fewer fills than the limit though more follow, if a loan is asked for.
         """
         records = await self._pool.fetch(
-            "SELECT sequence, engine_seq, at, rows::text AS rows FROM market.execution "
+            "SELECT sequence, engine_seq, at, rows::text AS rows FROM execution "
             "WHERE account_id = $1 AND is_trade AND sequence >= $2 AND engine_seq > $3 AND at >= $4 AND at < $5 "
             "ORDER BY sequence LIMIT $6",
             account_id,
@@ -194,7 +194,7 @@ class History:
         """
         records = await self._pool.fetch(
             f"{SELECT_TRADES} WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
-            "(SELECT at FROM market.trade WHERE loan_id = $1 AND at > $2 ORDER BY trade_id OFFSET $3 LIMIT 1), $4) "
+            "(SELECT at FROM trade WHERE loan_id = $1 AND at > $2 ORDER BY trade_id OFFSET $3 LIMIT 1), $4) "
             "ORDER BY trade_id",
             loan_id,
             since,
@@ -254,7 +254,7 @@ class History:
     async def servicing_of_loan(self, loan_id: LoanId, *, after: int, limit: int) -> list[StoredServicing]:
         """Return the loan's servicing events behind the place `after`, oldest first."""
         records = await self._pool.fetch(
-            f"SELECT {SERVICING_COLUMNS}, seq, at, nr FROM market.servicing_event "
+            f"SELECT {SERVICING_COLUMNS}, seq, at, nr FROM servicing_event "
             "WHERE loan_id = $1 AND nr > $2 ORDER BY nr LIMIT $3",
             loan_id,
             after,
@@ -272,7 +272,7 @@ class History:
 
     async def title_opening(self, loan_id: LoanId, account_id: AccountId) -> str:
         """Return what shows which party of the loan's chain the account is. It is for that account alone."""
-        opening: str = await self._pool.fetchval("SELECT market.title_opening($1, $2)", loan_id, account_id)
+        opening: str = await self._pool.fetchval("SELECT title_opening($1, $2)", loan_id, account_id)
         return opening
 
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:

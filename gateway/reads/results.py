@@ -32,29 +32,29 @@ FLOWS = """
     FROM (
         SELECT {key}, business_date, -(principal + accrued + buyer_fee) AS amount, -accrued AS interest,
                buyer_fee AS fee
-        FROM market.trade WHERE buyer = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
+        FROM trade WHERE buyer = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
         UNION ALL
         SELECT {key}, business_date, principal + accrued - seller_fee, accrued, seller_fee
-        FROM market.trade WHERE seller = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
+        FROM trade WHERE seller = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
         UNION ALL
         SELECT {key}, day.business_date, amount, interest, 0 FROM (
             SELECT s.{key}, s.seq, sum(p.amount) AS amount,
                    coalesce(sum(p.amount) FILTER (WHERE p.leg = 'interest'), 0) AS interest
-            FROM market.servicing_event s
-                JOIN market.journal_entry e ON e.kind = 'servicing' AND e.reference = s.event_id
-                JOIN market.posting p ON p.entry_id = e.entry_id AND p.account_id = $1
+            FROM servicing_event s
+                JOIN journal_entry e ON e.kind = 'servicing' AND e.reference = s.event_id
+                JOIN posting p ON p.entry_id = e.entry_id AND p.account_id = $1
             WHERE s.seq <= $2 AND ($3::text[] IS NULL OR s.loan_id = ANY ($3)) GROUP BY s.{key}, s.seq
         ) paid CROSS JOIN LATERAL (
-            SELECT business_date FROM market.business_day
+            SELECT business_date FROM business_day
             WHERE since_seq <= paid.seq ORDER BY since_seq DESC LIMIT 1) day
         UNION ALL
         SELECT l.{key}, day.business_date,
                -div(2 * a.face::numeric * coalesce(before.outstanding, l.outstanding_at_registration)
                     + l.original_principal, 2 * l.original_principal), 0, 0
-        FROM market.loan l JOIN market.assignment a ON a.loan_id = l.loan_id AND a.kind = 'issuance'
-            CROSS JOIN LATERAL (SELECT business_date FROM market.business_day
+        FROM loan l JOIN assignment a ON a.loan_id = l.loan_id AND a.kind = 'issuance'
+            CROSS JOIN LATERAL (SELECT business_date FROM business_day
                 WHERE since_seq <= a.entry_id >> 20 ORDER BY since_seq DESC LIMIT 1) day
-            LEFT JOIN LATERAL (SELECT outstanding FROM market.servicing_event s
+            LEFT JOIN LATERAL (SELECT outstanding FROM servicing_event s
                 WHERE s.loan_id = l.loan_id AND s.seq < a.entry_id >> 20 ORDER BY s.nr DESC LIMIT 1) before ON true
         WHERE l.originator = $1 AND a.entry_id >> 20 <= $2 AND ($3::text[] IS NULL OR l.loan_id = ANY ($3))
     ) flows GROUP BY {key}, business_date

@@ -49,12 +49,12 @@ STATEMENT = """
                CASE WHEN p.unit = 'face' THEN p.asset ELSE coalesce(t.loan_id, s.loan_id) END AS loan_id,
                CASE WHEN p.leg = 'principal' THEN sign(p.amount)::bigint * t.current_face END AS par,
                t.principal < t.current_face AS is_discount, d.business_date
-        FROM market.posting p JOIN market.journal_entry e USING (entry_id)
-            LEFT JOIN LATERAL (SELECT loan_id, principal, current_face FROM market.trade
+        FROM posting p JOIN journal_entry e USING (entry_id)
+            LEFT JOIN LATERAL (SELECT loan_id, principal, current_face FROM trade
                 WHERE trade_id = CASE e.kind WHEN 'trade' THEN e.reference::bigint END LIMIT 1) t ON true
-            LEFT JOIN LATERAL (SELECT loan_id FROM market.servicing_event
+            LEFT JOIN LATERAL (SELECT loan_id FROM servicing_event
                 WHERE event_id = CASE e.kind WHEN 'servicing' THEN e.reference END LIMIT 1) s ON true
-            LEFT JOIN LATERAL (SELECT business_date FROM market.business_day
+            LEFT JOIN LATERAL (SELECT business_date FROM business_day
                 WHERE since_seq <= e.seq ORDER BY since_seq DESC LIMIT 1) d ON true
         WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) >= ($2, $3) AND e.seq > $5 AND e.at >= $6 AND e.at < $7
     ) legs CROSS JOIN LATERAL (VALUES

@@ -55,17 +55,17 @@ SELECT_NEWS = f"""
                 THEN width_bucket(greatest(slice.at - o.created_at, 0) / {SECOND}, $4::bigint[]) - 1 END AS wait,
            {{sums}}, max(slice.trade_id) AS trade_id
     FROM slice
-    JOIN market.loan l USING (loan_id)
-    LEFT JOIN market.orders o ON o.order_id = slice.waiting_order
+    JOIN loan l USING (loan_id)
+    LEFT JOIN orders o ON o.order_id = slice.waiting_order
     GROUP BY 1, 2, 3, 4
 """
 SLICE = f"""
         SELECT trade_id, loan_id, price, quantity, at, {{signs}},
                CASE WHEN taker_side = 'buy' AND sell_order_id < {FIRST_QUOTE_ID} THEN sell_order_id END AS waiting_order
-        FROM market.trade WHERE {{whose}} AND {{which}}"""
+        FROM trade WHERE {{whose}} AND {{which}}"""
 # A first look reads a month, a later one some seconds: one plan for both would read a month each time.
 PLANNED_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
-SELECT_LAST = "SELECT trade_id, price, at FROM market.trade WHERE trade_id = ANY($1)"
+SELECT_LAST = "SELECT trade_id, price, at FROM trade WHERE trade_id = ANY($1)"
 
 
 def _query(whose: str) -> str:

@@ -11,10 +11,10 @@ from market.ids import AccountId, LoanId, Nanos, Seq
 from market.settlement.codec import load_rows
 
 AFTER: Final = """
-SELECT sequence, engine_seq, at, rows::text AS rows FROM market.execution
+SELECT sequence, engine_seq, at, rows::text AS rows FROM execution
 WHERE account_id = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4"""
 LAST_FILLS: Final = """
-SELECT sequence, engine_seq, at, rows::text AS rows FROM market.execution
+SELECT sequence, engine_seq, at, rows::text AS rows FROM execution
 WHERE account_id = $1 AND is_trade AND sequence <= $2 ORDER BY sequence DESC LIMIT $3"""
 
 

@@ -55,37 +55,37 @@ from market.venue.venue import Venue
 
 ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderState))
 
-SEQ = "SELECT seq FROM market.lease"
-LAST_TRADE = "SELECT coalesce(max(trade_id), 0) FROM market.trade"
-MARKET = "SELECT mode, business_date FROM market.market_state"
+SEQ = "SELECT seq FROM lease"
+LAST_TRADE = "SELECT coalesce(max(trade_id), 0) FROM trade"
+MARKET = "SELECT mode, business_date FROM market_state"
 ACCOUNTS = """
     SELECT a.account_id, kind, name, owner_group, risk_class, frozen, digest,
-           coalesce((SELECT blocked FROM market.kill_switch k WHERE k.account_id = a.account_id), false) AS blocked,
-           (SELECT rulebook FROM market.default_rulebook d WHERE d.account_id = a.account_id) AS default_rulebook,
-           coalesce((SELECT max(sequence) FROM market.execution e WHERE e.account_id = a.account_id), 0) AS exec_seq
-    FROM market.account a ORDER BY since_seq, account_id
+           coalesce((SELECT blocked FROM kill_switch k WHERE k.account_id = a.account_id), false) AS blocked,
+           (SELECT rulebook FROM default_rulebook d WHERE d.account_id = a.account_id) AS default_rulebook,
+           coalesce((SELECT max(sequence) FROM execution e WHERE e.account_id = a.account_id), 0) AS exec_seq
+    FROM account a ORDER BY since_seq, account_id
 """
-RULEBOOKS = "SELECT rules FROM market.rulebook ORDER BY name"
-LOANS = "SELECT * FROM market.loan ORDER BY since_seq, loan_id"
-CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FROM market.custody_movement ORDER BY seq"
+RULEBOOKS = "SELECT rules FROM rulebook ORDER BY name"
+LOANS = "SELECT * FROM loan ORDER BY since_seq, loan_id"
+CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FROM custody_movement ORDER BY seq"
 SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
-SERVICING = f"SELECT {SERVICING_COLUMNS} FROM market.servicing_event ORDER BY nr"
-SCHEDULES = "SELECT loan_id, schedule FROM market.loan_schedule"
-CASH = "SELECT account_id, currency, total FROM market.cash_balance WHERE account_id <> $1"
+SERVICING = f"SELECT {SERVICING_COLUMNS} FROM servicing_event ORDER BY nr"
+SCHEDULES = "SELECT loan_id, schedule FROM loan_schedule"
+CASH = "SELECT account_id, currency, total FROM cash_balance WHERE account_id <> $1"
 CLAIMS = """
     SELECT account_id, loan_id, face, cost, realised, acquired, transfers, faces
-    FROM market.position LEFT JOIN market.lots USING (account_id, loan_id) WHERE account_id <> $1
+    FROM position LEFT JOIN lots USING (account_id, loan_id) WHERE account_id <> $1
 """
 FIRST_ANSWERS = """
     SELECT order_id, account_id, client_order_id, accepted_digest, accepted_status, accepted_filled, accepted_reason
-    FROM market.orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
+    FROM orders WHERE accepted_digest IS NOT NULL ORDER BY order_id
 """
-FENCED_IDS = "SELECT account_id, client_order_id FROM market.fenced_id ORDER BY seq"
+FENCED_IDS = "SELECT account_id, client_order_id FROM fenced_id ORDER BY seq"
 MMP_GROUPS = """
     SELECT account_id, mmp_group AS "group", max_fills, max_face, window_ns AS window, frozen
-    FROM market.mmp ORDER BY since_seq, account_id, mmp_group
+    FROM mmp ORDER BY since_seq, account_id, mmp_group
 """
-OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM market.orders WHERE is_open"
+OPEN_ORDERS = f"SELECT {ORDER_COLUMNS} FROM orders WHERE is_open"
 
 
 def _words(enum: type[StrEnum]) -> Callable[[str | None], Any]:
@@ -166,7 +166,7 @@ def first_answer(row: asyncpg.Record) -> OrderAccepted:
 
 
 def loan_changed(row: asyncpg.Record) -> LoanChanged:
-    """Return the loan of a whole row of market.loan."""
+    """Return the loan of a whole row of the table."""
     terms = {name: row[name] for name in _PLAIN_TERMS}
     return LoanChanged(
         terms=LoanTerms(

@@ -7,6 +7,7 @@ import asyncpg
 
 from market.errors import MarketError
 from market.ids import Nanos, Seq
+from market.partitions import schema_of
 from market.settlement.log import decode
 from market.settlement.recovery import recover
 from market.venue.venue import Venue
@@ -38,7 +39,7 @@ async def replay(dsn: str, on_progress: Callable[[int, int], None] | None = None
 
     on_progress: hears (lines applied, lines in all) every LINES_AT_ONCE.  Raises ReplayFailed.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema_of(0)})
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             from_log = await _from_log(connection, on_progress or (lambda _done, _all: None))
@@ -50,8 +51,8 @@ async def replay(dsn: str, on_progress: Callable[[int, int], None] | None = None
 
 async def _from_log(connection: asyncpg.Connection, on_progress: Callable[[int, int], None]) -> Venue:
     venue = Venue()
-    lines = await connection.fetchval("SELECT count(*) FROM market.command_log")
-    cursor = await connection.cursor("SELECT seq, epoch, at, kind, body FROM market.command_log ORDER BY seq")
+    lines = await connection.fetchval("SELECT count(*) FROM command_log")
+    cursor = await connection.cursor("SELECT seq, epoch, at, kind, body FROM command_log ORDER BY seq")
     last_epoch = 0
     while batch := await cursor.fetch(LINES_AT_ONCE):
         for seq, epoch, at, kind, body in batch:

@@ -33,6 +33,7 @@ from market.commands import (
 )
 from market.events import AccountChanged, CashChanged, CustodyMoved, Event, IdFenced, LoanChanged, MmpChanged, OpenOrder
 from market.ids import Minor, Seq, TradeId
+from market.partitions import schema_of
 from market.settlement import recovery
 from market.settlement.journal import CUSTODY, HOUSE, ISSUE
 from market.settlement.recovery import ORDER_COLUMNS
@@ -47,7 +48,11 @@ REST_PER_READ: Final = 4  # after all was read anew, wait so many times as long 
 CONNECT_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 2.0
 TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
-SESSION: Final = {"application_name": "debt-market standby", "default_transaction_read_only": "on"}
+SESSION: Final = {
+    "application_name": "debt-market standby",
+    "default_transaction_read_only": "on",
+    "search_path": schema_of(0),
+}
 
 BY_EXECUTIONS: Final = frozenset(  # all that they change is found by executions, trades and new orders
     kind.__name__
@@ -60,17 +65,17 @@ BY_ACCOUNT: Final = frozenset(  # and here also by the account that they name
     kind.__name__ for kind in (CancelAll, Unblock, ResolveOrder, OpenAccount, Deposit, Withdraw)
 )
 
-OTHERS = "SELECT kind, body->>'account_id' FROM market.command_log WHERE seq > $1 AND kind <> ALL($2)"
-EXECUTED_BY = "SELECT account_id, max(sequence) FROM market.execution WHERE engine_seq > $1 GROUP BY account_id"
+OTHERS = "SELECT kind, body->>'account_id' FROM command_log WHERE seq > $1 AND kind <> ALL($2)"
+EXECUTED_BY = "SELECT account_id, max(sequence) FROM execution WHERE engine_seq > $1 GROUP BY account_id"
 CHANGED_ORDERS = f"""
-    SELECT {ORDER_COLUMNS} FROM market.orders WHERE order_id = ANY(
-        SELECT (line->'order'->>'order_id')::bigint FROM market.execution, json_array_elements(rows) line
+    SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY(
+        SELECT (line->'order'->>'order_id')::bigint FROM execution, json_array_elements(rows) line
         WHERE engine_seq > $1
     )
 """
 NEW_ANSWERS = recovery.FIRST_ANSWERS.replace("ORDER BY", "AND order_id > $1 ORDER BY")
 TRADED = """
-    SELECT loan_id, buyer, seller, price FROM market.trade WHERE trade_id > $1 ORDER BY trade_id
+    SELECT loan_id, buyer, seller, price FROM trade WHERE trade_id > $1 ORDER BY trade_id
 """
 ACCOUNTS_OF = recovery.ACCOUNTS.replace("ORDER BY", "WHERE a.account_id = ANY($1) ORDER BY")
 CASH_OF = recovery.CASH + " AND account_id = ANY($2)"
@@ -79,9 +84,9 @@ NEW_CUSTODY = recovery.CUSTODY_MOVEMENTS.replace("ORDER BY", "WHERE seq > $1 ORD
 NEW_FENCED = recovery.FENCED_IDS.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
 SUMS = """
     SELECT count(*), coalesce(sum(leaves), 0)::bigint, coalesce(sum(hold), 0)::bigint,
-           (SELECT coalesce(sum(total), 0)::bigint FROM market.cash_balance WHERE account_id <> $1),
-           (SELECT coalesce(sum(face), 0)::bigint FROM market.position WHERE account_id <> $2)
-    FROM market.orders WHERE is_open
+           (SELECT coalesce(sum(total), 0)::bigint FROM cash_balance WHERE account_id <> $1),
+           (SELECT coalesce(sum(face), 0)::bigint FROM position WHERE account_id <> $2)
+    FROM orders WHERE is_open
 """
 
 

@@ -21,6 +21,7 @@ from market.engine import NOTHING_CONSUMED, Doubtful, LeaseLost, NotCommitted
 from market.errors import InvariantViolation
 from market.events import LogEntry
 from market.ids import Seq
+from market.partitions import schema_of
 from market.settlement.log import encode
 from market.settlement.migrate import ADVISORY_SPACE
 from market.settlement.recovery import recover
@@ -31,7 +32,7 @@ from market.venue.venue import Venue
 log = logging.getLogger(__name__)
 
 ENGINE_LOCK = 2
-FENCED = "ZF001"  # SQLSTATE raised by market.fence
+FENCED = "ZF001"  # SQLSTATE raised by the fence
 FAULTS_OF_THE_BATCH = {"22", "23", "44", "P0"}  # SQLSTATE classes that the same rows would meet again
 LOCK_POLL_S = 0.05
 RENEW_WAIT_S = 5.0
@@ -48,6 +49,7 @@ SESSION_LOST = (  # the server is away, or has ended our session
 
 SESSION = {
     "application_name": "debt-market engine",
+    "search_path": schema_of(0),
     "synchronous_commit": "on",  # acknowledged means durable, whatever the server's default is
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -58,15 +60,15 @@ SESSION = {
 }
 BATCH = ", ".join(f"${i}" for i in range(1, 20))
 COMMIT_BATCH = (
-    f"SELECT market.commit_batch({BATCH}), market.commit_controls($1, $3, $20, $21), "
-    "market.commit_mmp($1, $3, $22), market.commit_lots($1, $3, $23, $24), market.commit_rules($1, $3, $25, $26), "
-    "market.commit_consumed($1, $3, $27, $28)"
+    f"SELECT commit_batch({BATCH}), commit_controls($1, $3, $20, $21), "
+    "commit_mmp($1, $3, $22), commit_lots($1, $3, $23, $24), commit_rules($1, $3, $25, $26), "
+    "commit_consumed($1, $3, $27, $28)"
 )
-COMMIT_CONSUMED = "SELECT market.commit_consumed($1, $2, $3, $4)"
-CONSUMED = "SELECT stream, position FROM market.command_stream"
-RAISE_EPOCH = "SELECT epoch, seq, log_head FROM market.raise_epoch($1, $2)"
+COMMIT_CONSUMED = "SELECT commit_consumed($1, $2, $3, $4)"
+CONSUMED = "SELECT stream, position FROM command_stream"
+RAISE_EPOCH = "SELECT epoch, seq, log_head FROM raise_epoch($1, $2)"
 QUARANTINE = """
-    INSERT INTO market.quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO quarantine (epoch, seq, at, actor, kind, body, error) VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 LOCK_HOLDERS = """
     SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -264,7 +266,7 @@ class PostgresStore:
             is_late = asyncio.get_running_loop().time() >= deadline
             if is_late or (may_take and self._is_hurried):
                 if not is_taking:
-                    holder = await connection.fetchval("SELECT holder FROM market.lease")
+                    holder = await connection.fetchval("SELECT holder FROM lease")
                     if holder == self._holder:
                         raise Doubtful("our own last session has not ended yet")
                     if not (may_take and self._takeover):

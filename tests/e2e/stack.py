@@ -29,7 +29,7 @@ from market.settlement.writer import PostgresStore
 from tests.builders import DAY, deposit, open_account, register
 
 SCOPES = ("read", "trade")
-POOL = {"role": "debt_market_gateway", "application_name": "gateway"}
+POOL = {"role": "debt_market_gateway", "application_name": "gateway", "search_path": "market"}
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ from gateway.reads.history import NEVER, History, Span
 from market.events import Traded
 from market.ids import LoanId, Nanos
 from tests.builders import buy, sell
+from tests.e2e.stack import POOL
 from tests.integration.settlement.recording import RecordingMarket, opened
 
 L1 = LoanId("L1")
@@ -40,7 +41,7 @@ def traded(market: RecordingMarket, rng: random.Random, count: int) -> Trades:
 
 @pytest.fixture
 async def history(database: str) -> AsyncIterator[History]:
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=1, server_settings={"role": "debt_market_gateway"})
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=1, server_settings=POOL)
     yield History(pool)
     await pool.close()
 

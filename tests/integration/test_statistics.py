@@ -26,6 +26,7 @@ from market.events import Traded
 from market.ids import LoanId, Nanos, OrderId
 from market.orderbook.order import Side
 from tests.builders import amend, buy, mass_quote, quote, register, sell
+from tests.e2e.stack import POOL
 from tests.integration.settlement.recording import RecordingMarket, opened
 
 DAY_NS = 86_400 * SECOND
@@ -35,7 +36,7 @@ Trades = list[tuple[Nanos, Traded]]
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[Any]:
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=2, server_settings={"role": "debt_market_gateway"})
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=2, server_settings=POOL)
     yield pool
     await pool.close()
 

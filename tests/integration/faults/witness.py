@@ -51,7 +51,7 @@ class Witness:
 
     async def verify(self, told: Told) -> Seq:
         """Raise AssertionError unless the database holds all that was told, conserves all sums, and equals its log."""
-        connection = await asyncpg.connect(self.dsn)
+        connection = await asyncpg.connect(self.dsn, server_settings={"search_path": "market"})
         try:
             await self._everything_told_is_there(connection, told)
             await self._follow_the_log(connection)

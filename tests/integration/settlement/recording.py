@@ -88,6 +88,9 @@ async def opened(dsn: str, **options: object) -> AsyncIterator[PostgresStore]:
         await store.close()
 
 
+LEDGER = {"search_path": "market"}  # of a connection that is given to the code under test
+
+
 async def execute(dsn: str, *statements: str) -> None:
     """Run statements in one transaction as the database's owner, triggers and all."""
     connection = await asyncpg.connect(dsn)

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from market.settlement.writer import COMMIT_CONSUMED, FENCED
-from tests.integration.settlement.recording import opened, traded_market
+from tests.integration.settlement.recording import LEDGER, opened, traded_market
 
 
 async def test_positions_are_durable_with_the_batch_and_known_after_a_restart(database: str) -> None:
@@ -36,7 +36,7 @@ async def test_an_engine_without_the_lease_moves_no_position(database: str, epoc
     async with opened(database) as store:
         entries = traded_market().take()
         await store.commit(entries)
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(database, server_settings=LEDGER)
         try:
             await connection.execute("SET ROLE debt_market_engine")
             lease = (store.epoch + epoch_off, entries[-1].seq + seq_off)

@@ -11,12 +11,12 @@ from market.ids import AccountId, LoanId, Seq
 from market.settlement.migrate import available
 from market.settlement.replay import replay
 from tests.builders import buy, sell, service, servicing
-from tests.integration.settlement.recording import RecordedWorld, RecordingMarket, batches, execute, opened
+from tests.integration.settlement.recording import LEDGER, RecordedWorld, RecordingMarket, batches, execute, opened
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    async with asyncpg.create_pool(database, min_size=1, max_size=1) as opened_pool:
+    async with asyncpg.create_pool(database, min_size=1, max_size=1, server_settings=LEDGER) as opened_pool:
         yield opened_pool
 
 

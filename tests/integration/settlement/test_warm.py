@@ -14,7 +14,7 @@ from market.settlement.recovery import recover
 from market.settlement.warm import BY_ACCOUNT, BY_EXECUTIONS, WarmCopy
 from market.venue import restoring
 from market.venue.venue import Venue
-from tests.integration.settlement.recording import RecordedWorld, RecordingMarket, batches, execute, opened
+from tests.integration.settlement.recording import LEDGER, RecordedWorld, RecordingMarket, batches, execute, opened
 
 FOLLOWED = BY_EXECUTIONS | BY_ACCOUNT
 
@@ -54,7 +54,7 @@ def trade_on(world: RecordedWorld, commands: int) -> None:
 async def test_the_copy_is_what_a_rebuild_would_be_after_every_commit(database: str, seed: int) -> None:
     world, copy, read_anew = RecordedWorld(seed=seed, commands=300), WarmCopy(), []
     async with opened(database) as store:
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(database, server_settings=LEDGER)
         for _ in range(8):
             for batch in batches(world.recording.take(), seed):
                 await store.commit(batch)
@@ -75,7 +75,7 @@ async def test_an_engine_that_takes_over_goes_on_from_the_copy(database: str) ->
     world = RecordedWorld(seed=9, commands=400)
     copy = WarmCopy()
     async with opened(database) as store:
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(database, server_settings=LEDGER)
         for batch in batches(world.recording.take(), 1):
             await store.commit(batch)
         await copy.catch_up(connection)
@@ -99,7 +99,7 @@ async def test_a_copy_whose_sums_are_not_those_of_the_tables_is_not_used(databas
     copy = WarmCopy()
     async with opened(database) as store:
         await store.commit(market.take())
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(database, server_settings=LEDGER)
         await copy.catch_up(connection)
         await connection.close()
     unguarded = "SET session_replication_role = replica"
@@ -117,7 +117,7 @@ async def test_a_copy_that_could_be_moved_on_only_in_part_is_no_copy(
 
     world, copy = RecordedWorld(seed=1, commands=100), WarmCopy()
     async with opened(database) as store:
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(database, server_settings=LEDGER)
         await store.commit(world.recording.take())
         assert await copy.catch_up(connection)
         trade_on(world, 50)
