@@ -1,6 +1,6 @@
 """The web app: the files that gateway/web is built into, served at / with nothing inline and nothing from elsewhere.
 
-Files are read once and kept with their gzip, which is small (under 150 kB in all). What is under /assets/ bears a hash
+Files are read once and kept with their gzip, which is small (some 160 kB in all). What is under /assets/ bears a hash
 of its content in its name and may be kept for ever; the page itself is asked for each time. Every place that the app
 itself can show is answered with the page, so that an address can be reloaded and sent to a friend.
 Left out: what the page shows (it asks the same API as every other program).

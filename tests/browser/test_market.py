@@ -295,3 +295,32 @@ async def test_the_language_is_switched_and_kept(site: Site) -> None:
     await expect(page.get_by_text("2024年2月15日").first).to_be_visible()
     await page.get_by_role("button", name="English").click()
     await expect(page.get_by_text("15 Feb 2024").first).to_be_visible()
+
+
+async def test_only_the_reader_s_language_is_fetched_and_one_that_cannot_be_had_is_said(site: Site) -> None:
+    page = await (await site.context()).new_page()
+    site.watch(page)
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url.rpartition("/")[2].partition("-")[0]))
+    await page.goto(site.url)
+    await shown(page, "LATE", "L2", "L1")
+    assert ("en" in fetched, "zh" in fetched) == (True, False)
+    await page.route("**/assets/zh-*", lambda route: route.abort())
+    await page.get_by_role("button", name="中文").click()
+    await expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
+    await expect(page.get_by_role("columnheader", name="Discount")).to_be_visible()
+    await page.unroute("**/assets/zh-*")
+    await page.reload()
+    await page.get_by_role("button", name="中文").click()
+    await expect(page.get_by_role("columnheader", name="折价率")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_a_part_of_the_page_that_cannot_be_had_is_said_and_loaded_again(site: Site) -> None:
+    page = await site.open()
+    await page.route("**/assets/Loan-*", lambda route: route.abort())
+    await page.get_by_role("grid").get_by_role("link", name="L1").click()
+    await expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
+    await page.unroute("**/assets/Loan-*")
+    await page.get_by_role("button", name="Load again").click()
+    await expect(page.get_by_role("heading", name="L1")).to_be_visible()

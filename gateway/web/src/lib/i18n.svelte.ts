@@ -1,31 +1,48 @@
 /** Words, numbers and dates in the reader's language. A key that a language lacks fails the build (vite.config.ts). */
 
-import { en } from "../locales/en";
-import { zh } from "../locales/zh";
+import keys from "virtual:words";
+import type { en } from "../locales/en";
 import type { operator } from "../locales/en/operator";
 import { discountOf } from "./money";
 import { remembered } from "./remembered";
 
 export type Key = keyof typeof en | keyof typeof operator;
 export type Language = "en" | "zh";
+type Texts = Record<string, string>;
 
-const WORDS: Record<Language, Record<string, string>> = { en: { ...en }, zh: { ...zh } };
+const WORDS: Record<Language, Texts> = { en: {}, zh: {} };
+/** Each language comes by itself, when it is asked for. */
+const LOADED = { en: () => import("virtual:words/en"), zh: () => import("virtual:words/zh") };
 
-/** Take the words of a page that few people open; they come with it. */
-export function addWords(more: Record<Language, Record<string, string>>): void {
-  Object.assign(WORDS.en, more.en);
-  Object.assign(WORDS.zh, more.zh);
+/** Take the words of a language: texts in the order of their keys. */
+export function addWords(language: Language, keys: string[], texts: string[]): void {
+  for (const [i, key] of keys.entries()) WORDS[language][key] = texts[i] ?? "";
 }
+
 const LOCALES: Record<Language, string> = { en: "en-GB", zh: "zh-CN" };
 
 const kept = remembered<Language>("language", navigator.language.startsWith("zh") ? "zh" : "en");
 
 class Words {
-  language = $state<Language>(kept.read());
+  language = $state<Language>(kept.read() in LOCALES ? kept.read() : "en");
+  isLoading = $state(false);
+  isLacking = $state(false);
 
-  choose(language: Language): void {
+  /** Speak a language, once its texts are here; false, and as before, if they can't be had. */
+  async choose(language: Language): Promise<boolean> {
+    this.isLoading = true;
+    try {
+      addWords(language, keys, (await LOADED[language]()).default);
+    } catch {
+      this.isLacking = true;
+      return false;
+    } finally {
+      this.isLoading = false;
+    }
+    this.isLacking = false;
+    if (language !== this.language) kept.write(language);
     this.language = language;
-    kept.write(language);
+    return true;
   }
 
   get locale(): string {
@@ -35,6 +52,9 @@ class Words {
 
 export const words = new Words();
 
+/** Whether we have a word for it. */
+export const isSaid = (key: string): key is Key => key in WORDS[words.language];
+
 export function t(key: Key, values: Record<string, string | number> = {}): string {
   return (WORDS[words.language][key] ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
 }
@@ -43,7 +63,7 @@ export function t(key: Key, values: Record<string, string | number> = {}): strin
 export function say(group: string, word: string | null | undefined): string {
   if (word === null || word === undefined) return "—";
   const key = `${group}.${word}`;
-  return key in WORDS[words.language] ? t(key as Key) : word;
+  return isSaid(key) ? t(key) : word;
 }
 
 const formats = new Map<string, Intl.NumberFormat>();

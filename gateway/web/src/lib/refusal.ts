@@ -1,7 +1,6 @@
 /** A refusal in the reader's words: what to do about it, and what was found and needed. */
 
-import { number, say, t, type Key } from "./i18n.svelte";
-import { en } from "../locales/en";
+import { isSaid, number, say, t } from "./i18n.svelte";
 
 export interface Refused {
   code: string;
@@ -12,7 +11,7 @@ export interface Refused {
 
 export function advice(code: string): string {
   const key = `error.${code}`;
-  return key in en ? t(key as Key) : t("error.other");
+  return isSaid(key) ? t(key) : t("error.other");
 }
 
 export function facts({ have, need, rule }: Omit<Refused, "code">): string {
