@@ -1,6 +1,5 @@
 """Wires the gateway: every object that handlers work with, every route, and who hears of commits in which order."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -74,7 +73,7 @@ def build_gateway(
     clock: nanoseconds since 1970, UTC.  limits: of sockets, where they differ from the settings'.
     alone: no other gateway serves this market, so that at the start no session can be alive.
     """
-    views = Views() if alone else Views(_fresh_numbers)
+    views = Views()
     history = StreamHistory(pool)
     hub = Hub(
         views=views,
@@ -171,11 +170,6 @@ def build_gateway(
 def _openapi() -> bytes:
     """The contract can only change with the code: one for every gateway of this process."""
     return dump_json(openapi(ROUTES, version=version("debt-market")))
-
-
-def _fresh_numbers() -> int:
-    """Return where to count books from, far from where any other gateway does: below 2^53, which JSON readers keep."""
-    return (secrets.randbits(28) << 24) + 1
 
 
 def _busy(pool: "asyncpg.Pool[asyncpg.Record]") -> int:

@@ -262,8 +262,11 @@ class ClaimChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookChanged:
+    """seq: of the last command that changed the book, where that is not the one that is told of: in a state."""
+
     loan_id: LoanId
     changes: tuple[LevelChange, ...]
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class Book:
         self.depth = depth
         self.seq = self.epoch = 0
         self.is_live = False
-        self.conflated = 0  # steps that the service merged into others because this reader was slow
+        self.conflated = 0  # steps that the service merged into others because this reader was slow, or away
         self.resyncs = 0  # snapshots that were asked for because a step did not fit
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}

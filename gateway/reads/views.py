@@ -38,7 +38,7 @@ from market.events import (
     Traded,
 )
 from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq
-from market.orderbook.depth import DepthDelta, LevelBook
+from market.orderbook.depth import FIRST_SEQ, DepthDelta, LevelBook
 from market.orderbook.order import FINAL_STATUSES, CancelReason, OrderStatus, Side
 from market.port import Committed
 from market.venue.rulebook import Rulebook
@@ -67,10 +67,10 @@ class LoanView:
         *("book", "recent", "state", "symbol"),
     )
 
-    def __init__(self, state: LoanChanged, business_date: Callable[[], date], first_seq: int = 1) -> None:
+    def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
         self.state = state
         self.symbol = f"{state.terms.loan_id}/{state.terms.currency}"
-        self.book = LevelBook(first_seq=first_seq)
+        self.book = LevelBook()
         self.recent: deque[tuple[Nanos, Traded]] = deque(maxlen=RECENT_TRADES)  # oldest first
         self._business_date = business_date
         self._day = RollingDay()
@@ -244,13 +244,11 @@ def _as_ended(quote: QuoteState) -> QuoteState:
 class Views:
     """An engine listener; register it before every other one.
 
-    new_first_seq: asked at every snapshot for the number from which views of books count. Where another process, or
-    this one before, counted in the same epoch, it must be one that makes no number of theirs name another state.
+    A state of a book is named by the last command of the epoch that changed it, FIRST_SEQ if none did: so all who
+    follow the same engine give a state the same number, whenever they began.
     """
 
-    def __init__(self, new_first_seq: Callable[[], int] = lambda: 1) -> None:
-        self._new_first_seq = new_first_seq
-        self._first_seq = 1
+    def __init__(self) -> None:
         self.epoch = 0
         self.engine_seq = Seq(0)
         self.mode = Mode.OPEN
@@ -260,9 +258,9 @@ class Views:
         self.rulebooks: dict[str, Rulebook] = {}
         self.book_deltas: list[tuple[LoanView, list[DepthDelta]]] = []  # of the last batch, for the feeds
         self.restated: list[LoanView] = []  # loans of the last batch of which more than the last price changed
-        self._touched_books: dict[LoanId, LoanView] = {}
+        self._touched_books: dict[LoanId, int] = {}  # with the last command that did
         self._restated: dict[LoanId, LoanView] = {}
-        self._at = Nanos(0)
+        self._at, self._told = Nanos(0), FIRST_SEQ  # when, and by which command, what is being told happened
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             MarketChanged: self._market_changed,
             AccountChanged: self._account_changed,
@@ -310,7 +308,7 @@ class Views:
         quoting, self.accounts = self.accounts, {}
         self.rulebooks = {}
         self.epoch, self.engine_seq = epoch, seq
-        self._first_seq = self._new_first_seq()
+        self._told = FIRST_SEQ
         owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
         for event in events:
             if isinstance(event, owners):
@@ -322,7 +320,7 @@ class Views:
             if account_id in quoting:
                 account.lost_quotes = quotes_ended(quoting[account_id], account)
         for loan_id, loan in self.loans.items():
-            loan.book.flush()
+            loan.book.restart(self._touched_books.get(loan_id, FIRST_SEQ))
             if loan_id in former:
                 loan.inherit(former[loan_id])
         self._touched_books.clear()
@@ -336,15 +334,18 @@ class Views:
             if account.quotes:
                 self._drop_quotes(account)
         self.on_batch_end()
+        for loan in self.loans.values():
+            loan.book.restart(FIRST_SEQ)
 
     def on_entry(self, entry: Committed) -> None:
-        self.engine_seq, self._at = entry.seq, entry.at
+        self.engine_seq, self._told, self._at = entry.seq, entry.seq, entry.at
         for event in entry.events:
             self._handle(event)
 
     def on_batch_end(self) -> None:
         """Move the depth views on by one step for the whole batch."""
-        self.book_deltas = [(loan, loan.book.flush()) for loan in self._touched_books.values()]
+        touched = [(self.loans[loan_id], seq) for loan_id, seq in self._touched_books.items()]
+        self.book_deltas = [(loan, loan.book.flush(seq)) for loan, seq in touched]
         self._touched_books.clear()
         self.restated = list(self._restated.values())
         self._restated.clear()
@@ -378,7 +379,7 @@ class Views:
         loan_id = event.terms.loan_id
         loan = self.loans.get(loan_id)
         if loan is None:
-            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date, self._first_seq)
+            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date)
             self._restated[loan_id] = loan
             return
         if replace(loan.state, last_price=event.last_price) != event:
@@ -412,7 +413,8 @@ class Views:
     def _drop_quotes(self, account: AccountView) -> None:
         """From now on only orders hold something. What a quote holds is not told with each change: it is summed up."""
         for quote in account.quotes.values():
-            loan = self._touched_books[quote.loan_id] = self.loans[quote.loan_id]
+            loan = self.loans[quote.loan_id]
+            self._touched_books[quote.loan_id] = self._told
             left = Face(loan.book.total(quote.side, quote.price) - quote.leaves)
             loan.book.apply((LevelChange(quote.side, quote.price, left),))
         cash, face = Counter[Currency](), Counter[LoanId]()
@@ -444,9 +446,8 @@ class Views:
                 account.open_orders[row.order.order_id] = row.order
 
     def _book_changed(self, event: BookChanged) -> None:
-        loan = self.loans[event.loan_id]
-        loan.book.apply(event.changes)
-        self._touched_books[event.loan_id] = loan
+        self.loans[event.loan_id].book.apply(event.changes)
+        self._touched_books[event.loan_id] = self._told if event.seq is None else event.seq
 
     def _traded(self, event: Traded) -> None:
         self.loans[event.loan_id].traded(self._at, event)

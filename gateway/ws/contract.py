@@ -53,7 +53,7 @@ from market.orderbook.order import Side
 
 
 class StateRow(BaseModel):
-    """conflated: so many updates were merged into this row, because the reader was slow."""
+    """conflated: so many updates were merged into this row, because the reader was slow, or away."""
 
     conflated: Count | None = None
 
@@ -76,7 +76,10 @@ class StatusRow(BaseModel):
 
 
 class BookRow(StateRow):
-    """Absolute sizes, `0.00` removes. prev_seq: of updates only; apply one if it is your last `seq`."""
+    """Absolute sizes, `0.00` removes. prev_seq: of updates only; apply one if it is your last `seq`.
+
+    seq: of the command that last changed what is shown, so numbers have gaps.
+    """
 
     symbol: str
     epoch: Count

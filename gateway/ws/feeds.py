@@ -145,17 +145,22 @@ class BookFeed(LoanFeed):
         if self.readers:
             self.publish(self._update(delta, at))
 
-    def missed(self, epoch: int | None, seq: int, *, limit: int) -> list[Message] | None:
-        """Return the first steps behind `seq`, none if it is the present one; None if they are no longer known.
+    def missed(self, epoch: int | None, seq: int) -> list[Message] | None:
+        """Return what leads from `seq` to now, nothing if it is the present state; None if that is no longer known.
 
         epoch: that the reader's book is of, None for the present one.
         """
-        if epoch not in (None, self._views.epoch):
+        book = self.loan.book
+        now = book.view(self._depth).seq
+        if epoch not in (None, self._views.epoch) or seq > now:
             return None
-        if seq == self.loan.book.view(self._depth).seq:
+        if seq == now:
             return []
-        steps = self._steps.after(self._loan_id, self._depth, seq, limit=limit)
-        return None if steps is None else [self._update(delta, at) for delta, at in steps]
+        found = self._steps.since(self._loan_id, seq, book)
+        if found is None:
+            return None
+        count, before = found
+        return [self.merged(book.as_of(seq, before, self._depth), count)]
 
     def merged(self, base: Depth | None, count: int) -> Message:
         """Return the step from `base` to now, or a snapshot if what the reader has is unknown."""

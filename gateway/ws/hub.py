@@ -103,6 +103,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._at = Nanos(0)
         self._mode = Mode.OPEN
+        self._epoch = 0
         self._told = Seq(0)  # the last command whose trades were told
         self._last_trade = TradeId(0)  # of those, if this process told any
         # What this batch touched.
@@ -178,10 +179,12 @@ class Hub:
     # What the engine tells
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        """A new epoch: every state is told anew, executions and trades that were missed come from the database."""
+        """Every state is told anew, executions and trades that were missed come from the database."""
         self._mode = self.views.mode
         self._forget_batch()
-        self.steps.clear()
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self.steps.clear()
         self._guard(self._restart, seq)
 
     def on_epoch(self, epoch: int, seq: Seq) -> None:
@@ -245,8 +248,8 @@ class Hub:
         feeds = self._feeds
         for loan, deltas in self.views.book_deltas:
             self._tickers[loan.loan_id] = None
+            self.steps.add(loan.loan_id, loan.book)
             for delta in deltas:
-                self.steps.add(loan.loan_id, delta, self._at)
                 feed = feeds.get(("book", loan.loan_id, delta.depth))
                 if isinstance(feed, BookFeed):
                     feed.step(delta, self._at)

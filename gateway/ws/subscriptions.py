@@ -22,7 +22,6 @@ from market.errors import InvalidArguments, UnknownLoan
 SYMBOLS_MAX = 20_000
 PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
 BOARDS_PER_SOCKET = 10
-STEPS_AT_ONCE = 500  # of a book that are replayed before others get their turn
 PRIVATE_STATES = ("balances", "quotes")
 DEFAULT_DEPTH, DEFAULT_INTERVAL = 10, 1
 
@@ -203,20 +202,11 @@ async def _start(session: Session, feed: Feed, *, snapshot: bool) -> None:
 async def _resume(
     session: Session, request: Request, feed: BookFeed, told: dict[str, Any], epoch: int | None, seq: int
 ) -> None:
-    """Send the steps of a book that a reader missed, then go live; a snapshot if they are no longer known."""
-    outbox = session.outbox
-    feed.readers.pop(outbox, None)  # one that asks again must not hear live steps among the missed ones
-    missed = feed.missed(epoch, seq, limit=STEPS_AT_ONCE)
+    """Send what a reader missed of a book, in one step, then go live; a snapshot if it is no longer known."""
+    missed = feed.missed(epoch, seq)
     session.reply(request, told | {"snapshot": missed is None, "resumed": missed is not None})
-    if missed and epoch is None:
-        epoch = session.gate.views.epoch  # numbers of one rebuild mean nothing in the next
-    while missed:
-        for message in missed:
-            outbox.send(message, excused=True)
-        seq += len(missed)
-        if outbox.backlog > session.gate.limits.outbox.conflate_bytes:
-            await outbox.drain()
-        missed = feed.missed(epoch, seq, limit=STEPS_AT_ONCE)
+    for message in missed or ():
+        session.outbox.send(message, excused=True)
     await _start(session, feed, snapshot=missed is None)
 
 

@@ -9,7 +9,8 @@ import logging
 import secrets
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from redis.asyncio import Redis
@@ -19,8 +20,9 @@ from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.engine import Engine
 from market.errors import MarketError
-from market.events import Event
-from market.ids import Seq
+from market.events import BookChanged, Event
+from market.ids import LoanId, Seq
+from market.orderbook.depth import FIRST_SEQ
 from market.port import Answer, Committed, Phase
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Broadcast:
         self._seq = Seq(0)
         self._began = Seq(0)
         self._consumed = ""  # of the stream of commands, when this epoch began
+        self._books: dict[LoanId, Seq] = {}  # the last command of this epoch that changed each
         self._asking: set[str] = set()
         self._served: set[str] = set()  # gateways for which the state is being written down
         self._snapshots: set[asyncio.Task[None]] = set()
@@ -67,10 +70,14 @@ class Broadcast:
         self.on_batch_end()  # what was told outside of a batch
         self._epoch, self._seq, self._began = epoch, seq, seq
         self._consumed = self._engine.consumed.get(self._names.commands, "")
+        self._books.clear()
         self._sign_of_life()
 
     def on_entry(self, entry: Committed) -> None:
         self._entries.append(entry)
+        for event in entry.events:
+            if isinstance(event, BookChanged):
+                self._books[event.loan_id] = entry.seq
 
     def on_batch_end(self) -> None:
         for gateway, rows in self._replies.items():
@@ -174,25 +181,36 @@ class Broadcast:
 
     def _give(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         """Called between two batches: what the events say is frozen, so that it may be written down later."""
-        task = asyncio.create_task(self._write_down(epoch, seq, events))
+        task = asyncio.create_task(self._write_down(epoch, seq, events, dict(self._books)))
         self._snapshots.add(task)
         task.add_done_callback(self._snapshots.discard)
 
-    async def _write_down(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
+    async def _write_down(self, epoch: int, seq: Seq, state: Sequence[Event], books: Mapping[LoanId, Seq]) -> None:
         key = self._names.snapshot(epoch, seq, secrets.token_hex(4))
         try:
+            events = await asyncio.to_thread(numbered, state, books)
             for i in range(0, len(events), CHUNK_EVENTS):
                 chunk = await asyncio.to_thread(_compressed, events[i : i + CHUNK_EVENTS])
                 await self._redis.rpush(key, chunk)
                 await self._redis.expire(key, SNAPSHOT_LIFE_S)
-            state = State(epoch, seq, key, self._consumed)
+            where = State(epoch, seq, key, self._consumed, is_numbered=True)
             for gateway in self._served:
-                self._put(self._names.replies(gateway), framed("state", state))
+                self._put(self._names.replies(gateway), framed("state", where))
         except TROUBLE as e:
             log.warning("snapshot_lost error=%s", e)  # who asked asks again
         finally:
             self._served = set()
             self._serve_asking()
+
+
+def numbered(state: Iterable[Event], books: Mapping[LoanId, Seq]) -> list[Event]:
+    """Return a state that says which command changed each book last, also of books that are empty now."""
+    rest = dict(books)
+    events: list[Event] = [
+        replace(event, seq=rest.pop(event.loan_id, FIRST_SEQ)) if isinstance(event, BookChanged) else event
+        for event in state
+    ]
+    return events + [BookChanged(loan_id=loan_id, changes=(), seq=seq) for loan_id, seq in rest.items()]
 
 
 def _compressed(events: Sequence[Event]) -> bytes:

@@ -99,12 +99,16 @@ class Ask(Body):
 
 
 class State(Body):
-    """Where the whole state lies, as of `seq`. consumed: as in Batch."""
+    """Where the whole state lies, as of `seq`. consumed: as in Batch.
+
+    is_numbered: whether it says which command last changed each book, FIRST_SEQ where it says nothing.
+    """
 
     epoch: int
     seq: Seq
     key: str
     consumed: str
+    is_numbered: bool = False
 
 
 class Outcome(Body):

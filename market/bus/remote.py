@@ -40,7 +40,7 @@ from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.commands import Command, PlaceOrder
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable
-from market.events import Event
+from market.events import BookChanged, Event, LoanChanged
 from market.ids import Seq
 from market.port import CALLER, Answer, Caller, EnginePort, Follower, Phase, Reply, room_for
 
@@ -276,6 +276,8 @@ class RemoteEngine(EnginePort):
         if not events:
             await self._ask()
             return
+        if not state.is_numbered:
+            events += _numbered_here(events, state.seq)
         early, self._early = self._early, None
         takeover = state.epoch != self._epoch and state.consumed
         self._start(state.epoch, state.seq, events)
@@ -340,6 +342,15 @@ def place_of(position: str) -> Place:
     entry_id, _, index = position.partition("/")
     milliseconds, _, within = entry_id.partition("-")
     return int(milliseconds), int(within), int(index)
+
+
+def _numbered_here(state: Sequence[Event], seq: Seq) -> list[Event]:
+    """Have books count from `seq`, where nobody else does: an engine of the version before has no numbers for them."""
+    return [
+        BookChanged(loan_id=event.terms.loan_id, changes=(), seq=seq)
+        for event in state
+        if isinstance(event, LoanChanged)
+    ]
 
 
 def _expanded(chunk: bytes) -> tuple[Event, ...]:

@@ -4,12 +4,13 @@ Layout: a LevelBook holds the visible total of every price, fed by the book's le
 its best N levels and remembers of them only the worst price it showed. A delta follows from that price and the levels
 touched since the last flush, at a cost that does not grow with N.
 Invariants: a reader who applies each delta to the snapshot and cuts to N levels holds the N best levels, always;
-`seq` of a view goes up by one and names one state.
+`seq` names one state of the whole book and so of each view; a view's is that of the last change which it showed.
 Left out: epochs, timestamps, merging for slow readers, rendering (gateway/).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -24,6 +25,7 @@ Row: TypeAlias = tuple[PriceBp, Face]
 CHECKED_LEVELS = 10  # of each side, in both check numbers, however deep the view is
 SEPARATORS = b":|#"
 NO_FLOOR = -1 << 63  # below every key: the view has room for more levels
+FIRST_SEQ = 1  # of a book that has not changed since numbers began anew
 
 
 class Depth(NamedTuple):
@@ -135,6 +137,19 @@ class LevelSide(Ladder[Face]):
             (PriceBp(sign * key), rungs[key]) for key in sorted(told, reverse=True)
         ]
 
+    def changed(self) -> dict[int, Face]:
+        """Return what the levels held before that are other now than at the last flush, by key."""
+        rungs = self.rungs
+        return {key: before for key, before in self.before.items() if rungs.get(key, 0) != before}
+
+    def as_of(self, before: Mapping[int, Face], depth: int) -> list[Row]:
+        """Return the best levels as they were while those in `before`, by key, held what it says."""
+        sign, rungs = self.sign, self.rungs
+        keys = [key for key in islice(reversed(self.keys), depth + len(before)) if key not in before]
+        keys += [key for key, quantity in before.items() if quantity and key * sign > 0]
+        keys.sort(reverse=True)
+        return [(PriceBp(sign * key), before.get(key) or rungs[key]) for key in keys[:depth]]
+
 
 def require_flushed(*sides: LevelSide) -> None:
     if any(side.before for side in sides):
@@ -146,9 +161,9 @@ class DepthView:
 
     __slots__ = ("_asks", "_asks_floor", "_bids", "_bids_floor", "depth", "seq")
 
-    def __init__(self, depth: int, bids: LevelSide, asks: LevelSide, first_seq: int) -> None:
+    def __init__(self, depth: int, bids: LevelSide, asks: LevelSide, seq: int) -> None:
         self.depth = depth
-        self.seq = first_seq
+        self.seq = seq
         self._bids, self._asks = bids, asks
         self._bids_floor, self._asks_floor = bids.floor_of(depth), asks.floor_of(depth)
 
@@ -161,33 +176,41 @@ class DepthView:
         bids, asks = self._bids.best_first(self.depth), self._asks.best_first(self.depth)
         return Depth(self.seq, bids, asks, *self._check_numbers())
 
-    def advance(self) -> DepthDelta | None:
-        """Take over what was applied since the last flush; None if nothing of it is in view. For LevelBook.flush."""
+    def advance(self, seq: int) -> DepthDelta | None:
+        """Take over what was applied since the last flush, up to the state `seq`; None if nothing of it is in view.
+
+        For LevelBook.flush.
+        """
         bids_floor, asks_floor = self._bids.floor_of(self.depth), self._asks.floor_of(self.depth)
         bids = self._bids.delta(self._bids_floor, bids_floor)
         asks = self._asks.delta(self._asks_floor, asks_floor)
         if not bids and not asks:
             return None  # the floors are where they were: a level that comes into view or leaves it is in a delta
         self._bids_floor, self._asks_floor = bids_floor, asks_floor
-        self.seq += 1
-        return DepthDelta(self.depth, self.seq - 1, self.seq, bids, asks, *self._check_numbers())
+        prev_seq, self.seq = self.seq, seq
+        return DepthDelta(self.depth, prev_seq, seq, bids, asks, *self._check_numbers())
 
     def _check_numbers(self) -> tuple[int, int]:
         return _check_numbers(self._bids.text_of(self.depth), self._asks.text_of(self.depth))
 
 
 class LevelBook:
-    """The visible totals of one book, and the views of it that somebody asked for. first_seq: of each view."""
+    """The visible totals of one book, and the views of it that somebody asked for.
 
-    __slots__ = ("_asks", "_bids", "_first_seq", "_views")
+    seq, prev_seq: of the states after and before the last flush that changed something.
+    before: what the levels that the last flush changed held before it, by their key (a bid's price, minus an ask's).
+    """
 
-    def __init__(self, changes: Iterable[LevelChange] = (), first_seq: int = 1) -> None:
-        self._first_seq = first_seq
+    __slots__ = ("_asks", "_bids", "_views", "before", "prev_seq", "seq")
+
+    def __init__(self, changes: Iterable[LevelChange] = ()) -> None:
         self._bids = LevelSide(Side.BUY)
         self._asks = LevelSide(Side.SELL)
         self._views: dict[int, DepthView] = {}
+        self.seq = self.prev_seq = FIRST_SEQ
+        self.before: dict[int, Face] = {}
         self.apply(changes)
-        self.flush()
+        self.restart(FIRST_SEQ)
 
     def apply(self, changes: Iterable[LevelChange]) -> None:
         """Take over new absolute totals. Views show them from the next flush on."""
@@ -200,12 +223,36 @@ class LevelBook:
         levels = self._bids if side is Side.BUY else self._asks
         return levels.rungs.get(levels.sign * price, Face(0))
 
-    def flush(self) -> list[DepthDelta]:
-        """End a batch of changes: return one delta for each view that they alter, in order of depth asked for."""
-        deltas = [delta for view in self._views.values() if (delta := view.advance()) is not None]
+    def flush(self, seq: int | None = None) -> list[DepthDelta]:
+        """End a batch of changes: return one delta for each view that they alter, in order of depth asked for.
+
+        seq: names the state after them, above all that named one before; None for the next number.
+        """
+        self.before = self._bids.changed() | self._asks.changed()
+        deltas: list[DepthDelta] = []
+        if self.before:
+            self.prev_seq, self.seq = self.seq, self.seq + 1 if seq is None else seq
+            deltas = [delta for view in self._views.values() if (delta := view.advance(self.seq)) is not None]
         self._bids.before.clear()
         self._asks.before.clear()
         return deltas
+
+    def restart(self, seq: int) -> None:
+        """Name the state as it is by another number, the views' too: numbers begin anew."""
+        self.flush()
+        self.prev_seq = self.seq = seq
+        self.before = {}
+        for view in self._views.values():
+            view.seq = seq
+
+    def as_of(self, seq: int, before: Mapping[int, Face], depth: int) -> Depth:
+        """Return the view of `depth` at a former state: levels held what `before` says, by key, and else what they do.
+
+        Costs some microseconds and more with each level in `before`.
+        """
+        require_flushed(self._bids, self._asks)
+        bids, asks = self._bids.as_of(before, depth), self._asks.as_of(before, depth)
+        return Depth(seq, bids, asks, *_check_numbers(_text_of(bids), _text_of(asks)))
 
     def view(self, depth: int) -> DepthView:
         """Return the view of the best `depth` >= 1 levels. It is made when first asked for, then kept up by each flush.
@@ -215,7 +262,7 @@ class LevelBook:
         require_flushed(self._bids, self._asks)
         view = self._views.get(depth)
         if view is None:
-            view = self._views[depth] = DepthView(depth, self._bids, self._asks, self._first_seq)
+            view = self._views[depth] = DepthView(depth, self._bids, self._asks, self.seq)
         return view
 
     def best(self, side: Side) -> Row | None:

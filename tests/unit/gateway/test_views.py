@@ -9,10 +9,12 @@ import pytest
 
 from gateway.reads.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
 from gateway.reads.views import NO_BOOK, LoanView, Views
+from market.bus.broadcast import numbered
 from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
-from market.events import LogEntry, Traded
+from market.events import BookChanged, LogEntry, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, Seq
+from market.orderbook.depth import FIRST_SEQ
 from market.orderbook.order import CancelReason, OrderStatus, Side, TimeInForce
 from tests.builders import (
     Market,
@@ -136,7 +138,7 @@ def test_depth_views_move_once_per_batch() -> None:
     first = view.snapshot()
     committed.do(sell("ORIG", 9_800, 500_00))
     [(loan, [delta])] = committed.views.book_deltas
-    assert (loan.loan_id, delta.prev_seq, delta.seq) == ("L1", first.seq, first.seq + 1)
+    assert (loan.loan_id, delta.prev_seq, delta.seq) == ("L1", first.seq, committed.market.venue.seq)
     assert delta.asks == [(9_800, 500_00)]
     committed.do(SetMode(mode=Mode.POST_ONLY))
     assert committed.views.book_deltas == []
@@ -319,14 +321,32 @@ def test_the_end_of_quotes_is_a_step_of_the_book_like_any_other() -> None:
     assert (delta.prev_seq, delta.asks) == (before.seq, [(9_800, 5_00)])
 
 
-def test_where_others_count_in_the_same_epoch_no_number_of_theirs_names_a_state_of_ours() -> None:
-    """Two gateways, and one of them again after a commit that it missed: a condition on the book holds at one alone."""
-    market, starts = Committed(), iter((1_000_001, 2_000_001, 3_000_001))
-    one, other = Views(lambda: next(starts)), Views(lambda: next(starts))
-    for views in (one, other):
-        views.on_snapshot(1, market.market.venue.seq, market.market.venue.snapshot())
-    seq = one.loans[LoanId("L1")].book.view(10).snapshot().seq
-    assert one.condition(LoanId("L1"), seq) == one.loans[LoanId("L1")].digest_at(seq) != NO_BOOK
-    assert other.condition(LoanId("L1"), seq) == NO_BOOK
-    one.on_snapshot(1, market.market.venue.seq, market.market.venue.snapshot())
-    assert one.condition(LoanId("L1"), seq) == NO_BOOK
+@pytest.mark.parametrize("seed", range(3))
+def test_who_follows_the_same_engine_numbers_books_alike_whenever_it_began(seed: int) -> None:
+    """One from the beginning of the epoch, and one that takes the state again and again."""
+    world = RecordedWorld(seed, commands=100)
+    venue, one, other, changed = world.market.venue, Views(), Views(), dict[LoanId, Seq]()
+    one.on_snapshot(1, venue.seq, venue.snapshot())
+    for _ in range(6):
+        world.recording.take()
+        other.on_snapshot(1, venue.seq, numbered(venue.snapshot(), changed))
+        world.go_on(60)
+        for entry in world.recording.take():
+            changed |= {event.loan_id: entry.seq for event in entry.events if isinstance(event, BookChanged)}
+            for views in (one, other):
+                views.on_entry(entry)
+                views.on_batch_end()
+        numbers = {loan_id: loan.book.seq for loan_id, loan in one.loans.items()}
+        assert numbers == {loan_id: loan.book.seq for loan_id, loan in other.loans.items()}
+        assert max(numbers.values()) > FIRST_SEQ
+    one.on_epoch(2, venue.seq)
+    assert {loan.book.seq for loan in one.loans.values()} == {FIRST_SEQ}
+
+
+def test_a_condition_on_the_book_holds_for_the_number_of_what_stands_alone() -> None:
+    committed, loan_id = Committed(), LoanId("L1")
+    committed.do(sell("ORIG", 9_800, 5_00))
+    loan = committed.views.loans[loan_id]
+    seq = loan.book.view(10).seq
+    assert committed.views.condition(loan_id, seq) == loan.digest_at(seq) != NO_BOOK
+    assert {committed.views.condition(loan_id, other) for other in (seq - 1, seq + 1)} == {NO_BOOK}

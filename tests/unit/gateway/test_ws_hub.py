@@ -17,6 +17,7 @@ from gateway.ws.outbox import Outbox, OutboxLimits
 from market.commands import Command
 from market.events import Executed, LogEntry, Traded
 from market.ids import AccountId, LoanId, Seq, TradeId
+from market.orderbook.depth import FIRST_SEQ
 from tests.builders import Market, buy, deposit, open_account, sell
 from tests.unit.gateway.test_ws_outbox import FakeTransport
 
@@ -141,7 +142,7 @@ async def test_books_are_pushed_once_per_batch() -> None:
     rig.do(*(sell("ORIG", 9_800 + n, 1_00) for n in range(5)))
     [message] = await rig.settle()
     [row] = message["data"]
-    assert (row["prev_seq"], row["seq"], len(row["asks"])) == (1, 2, 5)
+    assert (row["prev_seq"], row["seq"], len(row["asks"])) == (FIRST_SEQ, rig.market.venue.seq, 5)
 
 
 async def test_a_bug_in_a_feed_stays_out_of_the_engine(caplog: pytest.LogCaptureFixture) -> None:

@@ -180,16 +180,45 @@ def test_change_and_back_within_a_batch_is_not_told() -> None:
     assert told(book, bids((9_800, 5))) is None
 
 
-def test_each_view_has_its_own_numbers() -> None:
+def test_a_number_names_a_state_of_the_book_and_a_view_bears_that_of_its_last_change() -> None:
     book = LevelBook(bids((9_800, 5), (9_799, 6)))
     book.view(1)
     book.apply(bids((9_800, 4)))
-    assert [(delta.depth, delta.seq) for delta in book.flush()] == [(1, 2)]
-    book.view(2)
+    assert [(delta.depth, delta.prev_seq, delta.seq) for delta in book.flush(40)] == [(1, 1, 40)]
+    assert book.view(2).seq == 40
     book.apply(bids((9_799, 1)))
-    assert [(delta.depth, delta.seq) for delta in book.flush()] == [(2, 2)]
+    assert [(delta.depth, delta.prev_seq, delta.seq) for delta in book.flush(70)] == [(2, 40, 70)]
+    book.apply(bids((9_799, 2), (9_799, 1)))
+    assert (book.flush(80), book.seq) == ([], 70)
     book.apply(bids((9_800, 1)))
-    assert [(delta.depth, delta.seq) for delta in book.flush()] == [(1, 3), (2, 3)]
+    assert [(delta.depth, delta.prev_seq, delta.seq) for delta in book.flush()] == [(1, 40, 71), (2, 70, 71)]
+    assert (book.prev_seq, book.seq) == (70, 71)
+
+
+def test_numbers_begin_anew_for_the_same_levels() -> None:
+    book = LevelBook(bids((9_800, 5)))
+    view = book.view(10)
+    told(book, bids((9_800, 4)))
+    book.restart(1)
+    assert (book.seq, view.snapshot()) == (1, LevelBook(bids((9_800, 4))).view(10).snapshot())
+    assert book.before == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_former_state_comes_back_from_what_each_flush_changed(seed: int) -> None:
+    rng, book, before = random.Random(seed), LevelBook(), dict[int, Face]()
+    was = {}
+    for turn in range(60):
+        if turn == 20:
+            was = {depth: book.view(depth).snapshot() for depth in (1, 5, 10, 500)}
+        for _ in range(rng.randint(1, 4)):
+            side = rng.choice([bids, asks])
+            book.apply(side((rng.randint(9_700, 9_740), rng.choice([0, rng.randint(1, 3)]))))
+        book.flush()
+        if turn >= 20:
+            before = book.before | before
+    for depth, depth_then in was.items():
+        assert book.as_of(depth_then.seq, before, depth) == depth_then
 
 
 def test_book_that_nobody_views_tells_nothing() -> None:
