@@ -324,3 +324,37 @@ async def test_a_part_of_the_page_that_cannot_be_had_is_said_and_loaded_again(si
     await page.unroute("**/assets/Loan-*")
     await page.get_by_role("button", name="Load again").click()
     await expect(page.get_by_role("heading", name="L1")).to_be_visible()
+
+
+CUT_OFF = """() => {
+    const scroller = document.querySelector("[role=grid]");
+    const [line] = scroller.querySelectorAll("[role=row] [role=gridcell]").values().map((cell) => cell.closest("[role=row]"));
+    const end = line.getBoundingClientRect().right + 0.5;
+    const cells = [...scroller.querySelectorAll("[role=columnheader]"), ...line.querySelectorAll("[role=gridcell]")];
+    const outside = cells.filter((cell) => cell.getBoundingClientRect().right > end);
+    const headers = [...scroller.querySelectorAll("[role=columnheader]")].filter((cell) => cell.scrollWidth > cell.clientWidth);
+    return {
+        cut: [...outside, ...headers].map((cell) => cell.textContent.trim()),
+        sideways: scroller.scrollWidth > scroller.clientWidth,
+        page: document.documentElement.scrollWidth > innerWidth,
+    };
+}"""
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+async def test_no_column_is_cut_off_at_any_width(site: Site, locale: str) -> None:
+    page = await site.open(locale=locale)
+    await shown(page, "LATE", "L2", "L1")
+    for width in (360, 719, 720, 768, 992, 993, 1024, 1100, 1279, 1280, 1344, 1345, 1440, 1600, 1920):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.wait_for_function(f"({CUT_OFF})().cut.length === 0")
+        found = await page.evaluate(CUT_OFF)
+        assert found == {"cut": [], "sideways": found["sideways"], "page": False}, width
+        assert width < 1280 or not found["sideways"], width
+        await expect(page.locator(".frame.more")).to_have_count(1 if found["sideways"] else 0)
+    # Where the columns need more room, they are scrolled to under the loan that they are of.
+    await page.set_viewport_size({"width": 1024, "height": 900})
+    await page.get_by_role("grid").evaluate("node => (node.scrollLeft = 9999)")
+    await expect(page.locator(".frame.more")).to_have_count(0)
+    await expect(page.get_by_role("gridcell").last).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("grid").get_by_role("link", name="L1")).to_be_in_viewport(ratio=1)
