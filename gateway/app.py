@@ -114,6 +114,7 @@ def build_gateway(
         metrics=metrics,
         rates=rates,
         strangers=strangers,
+        time_zone=settings.time_zone,
     )
     add_routes(app, api, ROUTES)
     app[OPENAPI] = _openapi()

@@ -15,7 +15,10 @@ class TimeNow(BaseModel):
 
 
 class Status(BaseModel):
-    """simulated: whether its money is, which newcomers are given.  sign_up: whether strangers may open an account."""
+    """time_zone: the market's, IANA name: its days end at midnight there.
+
+    simulated: whether its money is, which newcomers are given.  sign_up: whether strangers may open an account.
+    """
 
     system: Literal["online", "cancel_only", "post_only", "maintenance"]
     mode: Mode
@@ -24,6 +27,7 @@ class Status(BaseModel):
     engine_seq: Count
     business_date: DayText
     server_time: Moment
+    time_zone: str
     engine: Phase
     simulated: bool
     sign_up: bool

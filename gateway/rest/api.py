@@ -91,7 +91,10 @@ E = TypeVar("E", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """What the handlers work with. clock: nanoseconds since 1970.  auditing: held by the one audit that may run."""
+    """What the handlers work with. clock: nanoseconds since 1970.  auditing: held by the one audit that may run.
+
+    time_zone: the market's, IANA name.
+    """
 
     engine: EnginePort
     views: Views
@@ -109,6 +112,7 @@ class Api:
     auditing: asyncio.Lock = field(default_factory=asyncio.Lock)
     rates: Rates = field(default_factory=Rates)
     strangers: Throttle
+    time_zone: str
 
 
 ORDER_COMMANDS = (PlaceOrder, AmendOrder, CancelOrder, CancelAll)  # whose outcomes are counted

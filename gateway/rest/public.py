@@ -23,7 +23,12 @@ async def get_time(call: Call) -> web.Response:
 
 async def get_status(call: Call) -> web.Response:
     rules = call.api.sign_ups
-    more = {"engine": call.api.engine.phase, "simulated": bool(rules.cash), "sign_up": rules.allowed}
+    more = {
+        "time_zone": call.api.time_zone,
+        "engine": call.api.engine.phase,
+        "simulated": bool(rules.cash),
+        "sign_up": rules.allowed,
+    }
     return reply({**status_row(call.api.views, call.now), **more})
 
 

@@ -29,7 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SETTINGS = Settings(allow_signup=True, signup_cash="USD:100000.00,CNY:500000.00")
+SETTINGS = Settings(allow_signup=True, signup_cash="USD:100000.00,CNY:500000.00", time_zone="Asia/Shanghai")
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Any]:

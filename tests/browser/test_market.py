@@ -328,13 +328,15 @@ async def test_a_part_of_the_page_that_cannot_be_had_is_said_and_loaded_again(si
 
 CUT_OFF = """() => {
     const scroller = document.querySelector("[role=grid]");
-    const [line] = scroller.querySelectorAll("[role=row] [role=gridcell]").values().map((cell) => cell.closest("[role=row]"));
+    const line = scroller.querySelector("[role=gridcell]").closest("[role=row]");
     const end = line.getBoundingClientRect().right + 0.5;
-    const cells = [...scroller.querySelectorAll("[role=columnheader]"), ...line.querySelectorAll("[role=gridcell]")];
-    const outside = cells.filter((cell) => cell.getBoundingClientRect().right > end);
-    const headers = [...scroller.querySelectorAll("[role=columnheader]")].filter((cell) => cell.scrollWidth > cell.clientWidth);
+    const heads = [...scroller.querySelectorAll("[role=columnheader]")];
+    const outside = [...heads, ...line.querySelectorAll("[role=gridcell]")];
     return {
-        cut: [...outside, ...headers].map((cell) => cell.textContent.trim()),
+        cut: [
+            ...outside.filter((cell) => cell.getBoundingClientRect().right > end),
+            ...heads.filter((cell) => cell.scrollWidth > cell.clientWidth),
+        ].map((cell) => cell.textContent.trim()),
         sideways: scroller.scrollWidth > scroller.clientWidth,
         page: document.documentElement.scrollWidth > innerWidth,
     };

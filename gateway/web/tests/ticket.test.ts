@@ -1,6 +1,7 @@
 /** The ticket against an API that prices as the real one does: face × price, half up, and a fee. */
 import { beforeEach, expect, it, vi } from "vitest";
 import { decimal, divide, units } from "../src/lib/money";
+import { statusInfo } from "../src/lib/status.svelte";
 import { Ticket } from "../src/lib/ticket.svelte";
 import type { Loan } from "../src/lib/types";
 
@@ -84,4 +85,55 @@ it("an order says what the form says", async () => {
   expect(ticket.order?.post_only).toBeUndefined();
   ticket.kind = "market";
   expect(ticket.order).not.toHaveProperty("limit_price");
+});
+
+it("a day is the market's: what is over there can't be chosen, and its end is by the market's clock", async () => {
+  vi.setSystemTime("2026-11-30T16:30:00Z"); // 1 December, 0:30 in Shanghai
+  const ticket = new Ticket(() => LOAN);
+  ticket.face = "50";
+  ticket.lasting = "gtd";
+  ticket.typedPrice("98.00");
+  ticket.until = "2026-12-01";
+  await settled();
+  expect([ticket.endsAt, ticket.order]).toEqual([null, null]); // where the market is, is not known yet
+  statusInfo.zone = "Asia/Shanghai";
+  expect(ticket.order?.expire_time).toBe("2026-12-01T15:59:59.000Z");
+  ticket.until = "2026-11-30";
+  expect([ticket.isPast, ticket.order]).toEqual([true, null]);
+  statusInfo.zone = "UTC";
+  expect([ticket.isPast, ticket.order?.expire_time]).toEqual([false, "2026-11-30T23:59:59.000Z"]);
+  statusInfo.zone = null;
+});
+
+it("a market order may ask for a least quantity; only what rests may show a part", async () => {
+  const ticket = new Ticket(() => LOAN);
+  ticket.face = "50";
+  [ticket.minQty, ticket.displayQty] = ["20", "5"];
+  ticket.typedPrice("98.00");
+  await settled();
+  expect(ticket.order).toMatchObject({ min_qty: "20", display_qty: "5" });
+  ticket.kind = "market";
+  expect(ticket.order).toMatchObject({ order_type: "market", min_qty: "20" });
+  expect(ticket.order).not.toHaveProperty("display_qty");
+  ticket.kind = "limit";
+  ticket.postOnly = true; // it never trades at once
+  expect(ticket.order).not.toHaveProperty("min_qty");
+  ticket.lasting = "ioc";
+  expect(ticket.order).toMatchObject({ min_qty: "20" });
+  expect(ticket.order).not.toHaveProperty("display_qty");
+});
+
+it.each([
+  ["minQty", "50.01"],
+  ["minQty", "0"],
+  ["minQty", "x"],
+  ["displayQty", "0.99"], // below the least order
+  ["displayQty", "51"],
+] as const)("a %s of %s can't be", async (part, text) => {
+  const ticket = new Ticket(() => LOAN);
+  ticket.face = "50";
+  ticket.typedPrice("98.00");
+  await settled();
+  ticket[part] = text;
+  expect([ticket.amissParts, ticket.order]).toEqual([part, null]);
 });

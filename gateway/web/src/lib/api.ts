@@ -171,6 +171,7 @@ export const account = {
   performance: async () => (await ask<Page<Performance>>("/v1/performance")).items,
   cashflows: () => all<CashflowTotal>((cursor) => ask("/v1/cashflows", { group: "date", limit: 500, cursor })),
   openOrders: () => all<Order>((cursor) => ask("/v1/orders", { limit: 500, cursor })),
+  openOrdersOf: async (loanId: string) => (await ask<Page<Order>>("/v1/orders", { loan_id: loanId, limit: 500 })).items,
   trades: (limit = 100) => ask<Page<Trade>>("/v1/trades", { limit }),
   tradesOf: (loanId: string) => ask<Page<Trade>>("/v1/trades", { loan_id: loanId, limit: 100 }),
   place: (order: NewOrder) => tell<Order & { duplicate: boolean }>("POST", "/v1/orders", order),

@@ -6,7 +6,9 @@
 import { Action } from "./action.svelte";
 import { ApiError, account, market, newOrderId, type NewOrder } from "./api";
 import { decimal, discountOf, floorTo, fractionOf, percentOf, units } from "./money";
+import { statusInfo } from "./status.svelte";
 import type { Loan, Order, Quote, Side, Trade } from "./types";
+import { endOfDay } from "./zone";
 
 export type Kind = "market" | "limit" | "yield";
 export type By = "price" | "discount" | "yield";
@@ -36,6 +38,8 @@ export class Ticket {
   lasting = $state<Lasting>("gtc");
   until = $state("");
   postOnly = $state(false);
+  minQty = $state("");
+  displayQty = $state("");
   pegged = $state(false);
   step = $state<"edit" | "confirm" | "result">("edit");
 
@@ -196,6 +200,8 @@ export class Ticket {
       order_qty: this.face,
       cl_ord_id: this.#id,
     };
+    if (this.amissParts !== null) return null;
+    if (this.mayNeed && this.minQty) order.min_qty = this.minQty;
     if (this.kind === "market") return order;
     order.time_in_force = this.lasting;
     if (this.kind === "limit") order.limit_price = this.price;
@@ -206,11 +212,38 @@ export class Ticket {
       if (this.pegged && this.mayRest) order.peg = "yield";
     }
     if (this.lasting === "gtd") {
-      if (!this.until) return null;
-      order.expire_time = new Date(`${this.until}T23:59:59`).toISOString();
+      if (this.endsAt === null || this.isPast) return null;
+      order.expire_time = this.endsAt;
     }
     if (this.postOnly && this.mayRest) order.post_only = true;
+    if (this.displayQty && this.mayRest) order.display_qty = this.displayQty;
     return order;
+  }
+
+  /** When the chosen day is over, in the market's time zone; null while no day is chosen or the zone is not known. */
+  get endsAt(): string | null {
+    return this.until && statusInfo.zone ? endOfDay(this.until, statusInfo.zone) : null;
+  }
+
+  /** Whether the chosen day is over. */
+  get isPast(): boolean {
+    return this.until !== "" && statusInfo.today !== null && this.until < statusInfo.today;
+  }
+
+  /** Whether a least quantity to trade at once has a meaning: not for what only rests, and not for all or nothing. */
+  get mayNeed(): boolean {
+    return this.lasting !== "fok" && !(this.postOnly && this.mayRest) || this.kind === "market";
+  }
+
+  /** Which of the two parts can't be so: whole lots, not above the order, and no tip smaller than what may be ordered. */
+  get amissParts(): "minQty" | "displayQty" | null {
+    const { lot, min_face } = this.loan().rulebook;
+    const isPart = (text: string, least: string): boolean => {
+      const [part, step, face] = [units(text), units(lot) ?? 1n, units(this.face) ?? 0n];
+      return part !== null && part >= (units(least) ?? 1n) && part % step === 0n && part <= face;
+    };
+    if (this.mayNeed && this.minQty && !isPart(this.minQty, lot)) return "minQty";
+    return this.mayRest && this.displayQty && !isPart(this.displayQty, min_face) ? "displayQty" : null;
   }
 
   get mayRest(): boolean {

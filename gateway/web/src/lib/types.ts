@@ -229,6 +229,7 @@ export interface Order {
   updated_at: string;
   expire_time: string | null;
   post_only: boolean;
+  display_qty: string | null;
 }
 
 export interface Trade {
@@ -295,6 +296,7 @@ export interface CashflowTotal {
 export interface Status {
   simulated?: boolean;
   sign_up?: boolean;
+  time_zone?: string;
   system: string;
   mode: string;
   epoch: number;
