@@ -39,7 +39,7 @@ async def test_an_operator_sets_the_mode_rolls_the_day_books_servicing_and_audit
     await expect(boss.get_by_text("Everything adds up: 3 loans and all cash.")).to_be_visible()
     await boss.get_by_label("Reason").fill("month end")
     await boss.get_by_role("button", name="Cancel only").click()
-    await expect(anyone.get_by_text("The market takes cancellations only at the moment.")).to_be_visible()
+    await expect(anyone.get_by_text("The market takes cancellations only at the moment.").first).to_be_visible()
     await boss.get_by_role("button", name="Open", exact=True).click()
     await expect(anyone.get_by_text("The market takes cancellations only at the moment.")).to_be_hidden()
     await boss.get_by_label("Roll to").fill("2024-02-15")

@@ -137,3 +137,35 @@ it.each([
   ticket[part] = text;
   expect([ticket.amissParts, ticket.order]).toEqual([part, null]);
 });
+
+it("a busy book is followed now and then, and never makes the order wait", async () => {
+  const ticket = new Ticket(() => LOAN);
+  ticket.kind = "market";
+  ticket.face = "100";
+  ticket.ask();
+  await settled();
+  const before = asked.length;
+  for (let move = 0; move < 40; move += 1) {
+    ticket.follow();
+    await vi.advanceTimersByTimeAsync(50);
+    expect(ticket.isAsking).toBe(false);
+    expect(ticket.order).not.toBeNull();
+  }
+  await settled();
+  expect(asked.length - before).toBeGreaterThan(4); // two seconds
+  expect(asked.length - before).toBeLessThan(12);
+});
+
+it("what is looked back at does not change under the eye", async () => {
+  const ticket = new Ticket(() => LOAN);
+  ticket.kind = "market";
+  ticket.face = "100";
+  ticket.ask();
+  await settled();
+  ticket.follow();
+  ticket.review();
+  const [{ quote }, before] = [ticket, asked.length];
+  await settled();
+  expect(ticket.quote).toBe(quote);
+  expect(asked).toHaveLength(before);
+});

@@ -23,8 +23,13 @@ interface Message {
   board?: string;
   data?: Row[];
   req_id?: number;
+  success?: boolean;
   result?: { board?: string };
+  error_detail?: { code: string; retryable: boolean };
 }
+
+/** What was answered to a request: a result, or why there is none; null if no answer came. */
+export type Answer = { result?: Record<string, unknown>; refusal?: { code: string; retryable: boolean } } | null;
 
 interface Wish {
   channel: string;
@@ -57,6 +62,7 @@ class Socket {
   #unwanted = new Set<Wish>();
   #boards = new Set<BoardWish>();
   #asked = new Map<number, BoardWish>();
+  #replies = new Map<number, (answer: Answer) => void>();
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #heardAt = 0;
@@ -104,6 +110,13 @@ class Socket {
     };
   }
 
+  /** Ask once; null if there is no connection, or it ends before the answer. */
+  request(method: string, params: Record<string, unknown>): Promise<Answer> {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return Promise.resolve(null);
+    this.#send(method, params);
+    return new Promise((reply) => this.#replies.set(this.#request, reply));
+  }
+
   /** Look at a board by the words of `GET /v1/loans` and `limit`, `fields`; returns what ends it. */
   board(params: Record<string, unknown>, listener: BoardListener): () => void {
     const wish: BoardWish = { params: { channel: "board", ...params }, listener, id: null };
@@ -142,6 +155,8 @@ class Socket {
     socket.onmessage = (event) => this.#hear(String(event.data));
     socket.onclose = () => {
       if (this.#socket !== socket) return;
+      for (const reply of this.#replies.values()) reply(null);
+      this.#replies.clear();
       this.#socket = null;
       this.state = this.generation === 0 ? "connecting" : "offline";
       const most = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 8_000;
@@ -202,6 +217,9 @@ class Socket {
   }
 
   #acknowledged(message: Message): void {
+    const { result, error_detail: refusal } = message;
+    this.#replies.get(message.req_id ?? 0)?.({ ...(result && { result }), ...(refusal && { refusal }) });
+    this.#replies.delete(message.req_id ?? 0);
     const wish = this.#asked.get(message.req_id ?? 0);
     this.#asked.delete(message.req_id ?? 0);
     if (wish && message.result?.board) wish.id = message.result.board;

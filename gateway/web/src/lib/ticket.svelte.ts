@@ -5,6 +5,7 @@
 
 import { Action } from "./action.svelte";
 import { ApiError, account, market, newOrderId, type NewOrder } from "./api";
+import { socket } from "./socket.svelte";
 import { decimal, discountOf, floorTo, fractionOf, percentOf, units } from "./money";
 import { statusInfo } from "./status.svelte";
 import type { Loan, Order, Quote, Side, Trade } from "./types";
@@ -18,6 +19,8 @@ export const LASTING = ["gtc", "day", "gtd", "ioc", "fok"] as const;
 export type Lasting = (typeof LASTING)[number];
 
 const ASK_AFTER_MS = 140;
+const FOLLOW_MS = 250; // a price that follows the book is asked for so often at most
+const FIND_OUT_MS = 1_000; // while there is no answer about a doubtful order, it is asked for so often
 const TRIES = 5;
 
 export interface Placed {
@@ -47,8 +50,12 @@ export class Ticket {
   quoteError = $state.raw<ApiError | null>(null);
   isAsking = $state(false);
   placing = new Action((order: NewOrder) => this.#place(order));
+  /** Of an order whose answer was lost: that its outcome is asked for, or that it was never placed. */
+  doubt = $state<"asking" | "never" | null>(null);
 
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #following: ReturnType<typeof setTimeout> | undefined;
+  #isBehind = false;
   #abort = new AbortController();
   #id = newOrderId();
 
@@ -100,8 +107,38 @@ export class Ticket {
     this.#timer = setTimeout(() => void this.#ask(), ASK_AFTER_MS);
   }
 
+  /** The book moved. One question at a time, and none that stops another, so that a busy book starves none of them. */
+  follow(): void {
+    this.#isBehind = true;
+    if (this.#following || this.isAsking) return;
+    this.#following = setTimeout(() => void this.#catchUp(), FOLLOW_MS);
+  }
+
+  async #catchUp(): Promise<void> {
+    if (this.step === "edit" && !this.isAsking) {
+      this.#isBehind = false;
+      await this.#ask();
+    }
+    this.#following = undefined;
+    if (this.#isBehind && this.step === "edit") this.follow();
+  }
+
+  /** Look back at what was filled in: from here on it stays as it is shown. */
+  review(): void {
+    this.#stop();
+    this.step = "confirm";
+  }
+
   leave(): void {
+    this.#stop();
+    this.doubt = null;
+  }
+
+  #stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#following);
+    this.#following = undefined;
+    this.#isBehind = false;
     this.#abort.abort();
   }
 
@@ -120,7 +157,10 @@ export class Ticket {
       this.quote = null;
       this.quoteError = error;
     } finally {
-      if (!signal.aborted) this.isAsking = false;
+      if (!signal.aborted) {
+        this.isAsking = false;
+        if (this.#isBehind) this.follow();
+      }
     }
   }
 
@@ -253,9 +293,29 @@ export class Ticket {
   /** Send it. A retry after a doubtful answer bears the same id, so it can't be placed twice. */
   async place(): Promise<void> {
     const { order } = this;
-    if (order && (await this.placing.run(order))) {
+    if (!order || this.placing.isPending) return;
+    this.doubt = null;
+    if (await this.placing.run(order)) {
       this.#id = newOrderId();
       this.step = "result";
+    } else if (this.placing.error?.isDoubtful) {
+      this.doubt = "asking";
+      void this.#findOut();
+    }
+  }
+
+  /** Ask what became of the order until that is known. It is either found, or can't be placed any more by a late copy. */
+  async #findOut(): Promise<void> {
+    while (this.doubt === "asking") {
+      const answer = await socket.request("resolve_order", { cl_ord_id: this.#id });
+      if (this.doubt !== "asking") return;
+      if (answer?.result?.exists) return this.place(); // the same order again is answered with what became of it
+      if (answer?.result) {
+        this.#id = newOrderId();
+        this.doubt = "never";
+      } else if (answer?.refusal && !answer.refusal.retryable) {
+        this.doubt = null;
+      } else await new Promise((wake) => setTimeout(wake, FIND_OUT_MS));
     }
   }
 
@@ -268,6 +328,7 @@ export class Ticket {
 
   again(): void {
     this.placing.reset();
+    this.doubt = null;
     this.step = "edit";
     this.ask();
   }

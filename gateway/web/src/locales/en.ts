@@ -246,6 +246,8 @@ export const en = {
   "ticket.noteMarket": "As the book stands now; it may move before your order arrives.",
   "ticket.confirmBuy": "Buy now",
   "ticket.confirmSell": "Sell now",
+  "ticket.findingOut": "The answer was lost on the way. Finding out whether the order was placed…",
+  "ticket.neverPlaced": "The order was not placed. You can send it again.",
   "ticket.resultTitle": "Done",
   "ticket.dirty": "Paid, with accrued",
   "ticket.orderId": "Order",

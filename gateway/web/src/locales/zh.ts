@@ -247,6 +247,8 @@ export const zh: Record<keyof typeof en, string> = {
   "ticket.noteMarket": "按当前盘口估算；委托到达前盘口可能变化。",
   "ticket.confirmBuy": "确认买入",
   "ticket.confirmSell": "确认卖出",
+  "ticket.findingOut": "未收到回复，正在查询委托是否已提交…",
+  "ticket.neverPlaced": "委托未提交，可以重新提交。",
   "ticket.resultTitle": "委托结果",
   "ticket.dirty": "全价金额",
   "ticket.orderId": "委托编号",
