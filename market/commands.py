@@ -80,6 +80,31 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendCash:
+    """Take available cash out of this partition's ledger, to be received in that of partition `to`.
+
+    move_id: 1 to 64 characters; makes it idempotent in this ledger, and the receipt in the other one.
+    """
+
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+    to: int
+    move_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveCash:
+    """Add what the ledger of partition `sender` sent here. Submitted only by who has read it there."""
+
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+    sender: int
+    move_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterLoan:
     """issued_face goes to the originator's account; 0 for a finished loan, or one registered ahead of its claims.
 
@@ -320,6 +345,8 @@ Command = (
     | FreezeAccount
     | Deposit
     | Withdraw
+    | SendCash
+    | ReceiveCash
     | RegisterLoan
     | IssueFace
     | HaltLoan

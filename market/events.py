@@ -237,11 +237,39 @@ class CustodyMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CashSent:
+    """Cash that left for the ledger of partition `to`."""
+
+    move_id: str
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+    to: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashReceived:
+    """Cash that arrived from the ledger of partition `sender`."""
+
+    sender: int
+    move_id: str
+    account_id: AccountId
+    currency: Currency
+    amount: Minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CashChanged:
+    """moved: of the total, what came here from other partitions less what went there: < 0 if more was sent.
+
+    What an account has in the whole market is the sum of total - moved, whatever is on the way meanwhile.
+    """
+
     account_id: AccountId
     currency: Currency
     total: Minor
     held: Minor
+    moved: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +379,8 @@ Event = (
     | Traded
     | Posted
     | CustodyMoved
+    | CashSent
+    | CashReceived
     | CashChanged
     | ClaimChanged
     | BookChanged

@@ -16,7 +16,9 @@ from market.commands import (
     OpenMarket,
     PlaceOrder,
     Quote,
+    ReceiveCash,
     RegisterLoan,
+    SendCash,
     ServiceLoan,
 )
 from market.events import LogEntry
@@ -56,6 +58,22 @@ def deposit(account_id: str, amount: int, currency: str = "USD", ref: str | None
         currency=Currency(currency),
         amount=Minor(amount),
         custody_ref=ref or f"ref-{account_id}-{amount}-{currency}",
+    )
+
+
+def send_cash(account_id: str, amount: int, to: int, move_id: str, currency: str = "USD") -> SendCash:
+    return SendCash(
+        account_id=AccountId(account_id), currency=Currency(currency), amount=Minor(amount), to=to, move_id=move_id
+    )
+
+
+def receive_cash(account_id: str, amount: int, sender: int, move_id: str, currency: str = "USD") -> ReceiveCash:
+    return ReceiveCash(
+        account_id=AccountId(account_id),
+        currency=Currency(currency),
+        amount=Minor(amount),
+        sender=sender,
+        move_id=move_id,
     )
 
 
@@ -126,8 +144,8 @@ def _order(account_id: str, side: Side, price: int | None, quantity: int, change
 class Market:
     """A venue with a clock of its own: one call per command. Starts with a house, an originator and one loan."""
 
-    def __init__(self, *, loans: tuple[str, ...] = (LOAN,), day: date = DAY, **loan: Any) -> None:
-        self.venue = Venue()
+    def __init__(self, *, loans: tuple[str, ...] = (LOAN,), day: date = DAY, partition: int = 0, **loan: Any) -> None:
+        self.venue = Venue(partition)
         self.at = Nanos(1_700_000_000_000_000_000)
         self.do(OpenMarket(business_date=day))
         self.do(open_account("HOUSE", AccountKind.HOUSE))

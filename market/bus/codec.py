@@ -17,6 +17,8 @@ from market import errors
 from market.commands import Command, Result
 from market.errors import MarketError, RuleViolation
 from market.events import (
+    CashReceived,
+    CashSent,
     CustodyMoved,
     Event,
     IdFenced,
@@ -28,7 +30,8 @@ from market.ids import Nanos, Seq
 from market.port import Answer, Committed
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Result))}
-NOT_TOLD = (Posted, OrderAccepted, CustodyMoved, IdFenced, Serviced)  # for the ledger and the venue, not for readers
+# For the ledger and the venue, not for readers.
+NOT_TOLD = (Posted, OrderAccepted, CustodyMoved, CashSent, CashReceived, IdFenced, Serviced)
 EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event) if kind not in NOT_TOLD}
 REFUSALS: dict[str, type[MarketError]] = {
     kind.__name__: kind for kind in MarketError.__subclasses__() if kind.__module__ == errors.__name__

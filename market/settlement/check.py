@@ -2,16 +2,21 @@
 
 Each check is one query that returns what is wrong, so that millions of rows stay in the database. All of them see the
 same moment. It is written without the writer's code: a bug there can't hide itself here.
+
+Of a market that is cut into partitions each ledger is checked by itself, then what holds between them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
 from market.ids import Seq
 from market.partitions import schema_of
+from market.settlement.merged import ledgers_of
 
 SHOWN = 20  # violations reported per check
+TABLES_BETWEEN = ("cash_move", "cash_receipt", "cash_line", "loan", "account", "custody_movement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """seq, log_head: where the ledger stood when it was checked."""
+    """seq, log_head: where the ledger stood when it was checked; of several, the first one."""
 
     seq: Seq
     log_head: bytes
@@ -51,7 +56,7 @@ CHECKS = {
     """,
     "log_gapless": """
         SELECT format('%s lines from %s to %s', count(*), min(seq), max(seq)) FROM command_log
-        HAVING min(seq) <> 1 OR max(seq) <> count(*)
+        HAVING min(seq) <> (SELECT origin + 1 FROM lease) OR max(seq) - min(seq) + 1 <> count(*)
     """,
     "log_epochs_and_times_only_grow": """
         SELECT format('line %s', seq) FROM (
@@ -62,7 +67,7 @@ CHECKS = {
     "lease_at_log_head": """
         SELECT format('the lease is at %s, the log at %s', lease.seq, coalesce(last.seq, 0))
         FROM lease LEFT JOIN (SELECT seq, hash FROM command_log ORDER BY seq DESC LIMIT 1) last ON true
-        WHERE lease.seq <> coalesce(last.seq, 0)
+        WHERE lease.seq <> coalesce(last.seq, lease.origin)
            OR lease.log_head <> coalesce(last.hash, decode(repeat('00', 32), 'hex'))
     """,
     "fenced_ids_have_no_order": """
@@ -144,7 +149,13 @@ CHECKS = {
     """,
     "nothing_negative": """
         SELECT format('%s %s: %s', account_id, currency, total) FROM cash_balance
-            WHERE (total < 0) <> (account_id = 'CUSTODY') AND total <> 0
+            WHERE account_id NOT IN ('CUSTODY', '/TRANSIT') AND total < 0
+        UNION ALL
+        SELECT format('the custodian has %s %s, other ledgers sent %s', -custody, currency, sent) FROM (
+            SELECT currency, coalesce(sum(total) FILTER (WHERE account_id = 'CUSTODY'), 0) AS custody,
+                   -coalesce(sum(total) FILTER (WHERE account_id = '/TRANSIT'), 0) AS sent
+            FROM cash_balance GROUP BY currency
+        ) outside WHERE sent < custody
         UNION ALL
         SELECT format('%s %s: %s', account_id, loan_id, face) FROM position
             WHERE (face < 0) <> (account_id = 'ISSUE') AND face <> 0
@@ -238,7 +249,7 @@ CHECKS = {
     """,
     "trades_gapless": """
         SELECT format('%s trades from %s to %s', count(*), min(trade_id), max(trade_id)) FROM trade
-        HAVING min(trade_id) <> 1 OR max(trade_id) <> count(*)
+        HAVING min(trade_id) <> (SELECT origin + 1 FROM lease) OR max(trade_id) - min(trade_id) + 1 <> count(*)
     """,
     "orders_equal_their_trades": """
         SELECT format('order %s: filled %s at %s, its trades make %s at %s',
@@ -255,19 +266,94 @@ CHECKS = {
         SELECT format('%s: %s messages from %s to %s', account_id, count(*), min(sequence), max(sequence))
         FROM execution GROUP BY account_id HAVING min(sequence) <> 1 OR max(sequence) <> count(*)
     """,
+    "cash_moves_have_exactly_their_postings": """
+        SELECT DISTINCT format('%s of %s', reference, account_id) FROM (
+            SELECT 'to ' || to_partition || ' ' || move_id AS reference, leg.*
+            FROM cash_move CROSS JOIN LATERAL (VALUES
+                (account_id, currency, -amount), ('/TRANSIT', currency, amount)) leg (account_id, asset, amount)
+            UNION ALL
+            SELECT 'from ' || sender || ' ' || move_id, leg.*
+            FROM cash_receipt CROSS JOIN LATERAL (VALUES
+                (account_id, currency, amount), ('/TRANSIT', currency, -amount)) leg (account_id, asset, amount)
+            UNION ALL
+            SELECT e.reference, p.account_id, p.asset, -p.amount
+            FROM journal_entry e JOIN posting p USING (entry_id)
+            WHERE e.kind = 'cash_move' OR p.account_id = '/TRANSIT' OR p.leg = 'transit'
+        ) both_sides GROUP BY reference, account_id, asset HAVING sum(amount) <> 0
+    """,
+    "cash_lines_equal_their_moves": """
+        SELECT format('%s in %s: %s, its moves make %s', account_id, currency,
+                      coalesce(l.moved, 0), coalesce(m.moved, 0))
+        FROM cash_line l FULL JOIN (
+            SELECT account_id, currency, sum(amount) AS moved FROM (
+                SELECT account_id, currency, amount FROM cash_receipt
+                UNION ALL SELECT account_id, currency, -amount FROM cash_move
+                UNION ALL SELECT '/TRANSIT', currency, -amount FROM cash_receipt
+                UNION ALL SELECT '/TRANSIT', currency, amount FROM cash_move
+            ) moves GROUP BY 1, 2
+        ) m USING (account_id, currency) WHERE coalesce(l.moved, 0) <> coalesce(m.moved, 0)
+    """,
+}
+
+# The same for what holds between ledgers. {moves}, {receipts}, ...: rows of all ledgers, with the partition of each.
+BETWEEN = {
+    "cash_received_was_sent": """
+        SELECT format('%s of %s: partition %s received %s %s, partition %s sent %s', r.move_id, r.account_id,
+                      r.partition, r.amount, r.currency, r.sender, coalesce(m.amount, 0))
+        FROM ({cash_receipt}) r LEFT JOIN ({cash_move}) m
+            ON (m.partition, m.move_id, m.to_partition) = (r.sender, r.move_id, r.partition)
+        WHERE (m.account_id, m.currency, m.amount) IS DISTINCT FROM (r.account_id, r.currency, r.amount)
+    """,
+    "lines_and_what_is_on_the_way_make_the_balance": """
+        SELECT format('%s in %s: other ledgers have %s less than was sent, on the way are %s', account_id, currency,
+                      coalesce(missing, 0), coalesce(on_the_way, 0))
+        FROM (SELECT account_id, currency, -sum(moved) AS missing FROM ({cash_line}) l
+              WHERE account_id <> '/TRANSIT' GROUP BY 1, 2) lines
+        FULL JOIN (
+            SELECT m.account_id, m.currency, sum(m.amount) AS on_the_way FROM ({cash_move}) m
+            WHERE NOT EXISTS (SELECT FROM ({cash_receipt}) r
+                WHERE (r.sender, r.move_id, r.partition) = (m.partition, m.move_id, m.to_partition)) GROUP BY 1, 2
+        ) moves USING (account_id, currency) WHERE coalesce(missing, 0) <> coalesce(on_the_way, 0)
+    """,
+    "loans_have_one_home": """
+        SELECT format('%s is in partitions %s', loan_id, string_agg(partition::text, ', ' ORDER BY partition))
+        FROM ({loan}) l GROUP BY loan_id HAVING count(*) > 1
+    """,
+    "accounts_are_those_of_the_first_ledger": """
+        SELECT format('%s in partition %s', a.account_id, a.partition)
+        FROM ({account}) a LEFT JOIN market.account first USING (account_id)
+        WHERE a.digest IS DISTINCT FROM first.digest
+    """,
+    "cash_is_paid_in_and_out_at_the_first_ledger": """
+        SELECT format('%s in partition %s', custody_ref, partition) FROM ({custody_movement}) m WHERE partition <> 0
+    """,
 }
 
 
 async def check(dsn: str) -> Report:
     """Run every check on one snapshot of the database; a few seconds per million rows."""
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema_of(0)})
+    connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            lease = await connection.fetchrow("SELECT seq, log_head FROM lease")
+            ledgers = await ledgers_of(connection)
             checks = []
-            for name, query in CHECKS.items():
-                wrong = await connection.fetch(f"SELECT * FROM ({query}) AS violation (what) LIMIT {SHOWN}")
-                checks.append(Check(name, tuple(row["what"] for row in wrong)))
+            for partition in ledgers:
+                await connection.execute(f"SET LOCAL search_path TO {schema_of(partition)}")
+                prefix = f"{schema_of(partition)}." if partition else ""
+                checks += [await _checked(connection, prefix + name, query) for name, query in CHECKS.items()]
+            if len(ledgers) > 1:
+                rows = {table: _rows_of_all(ledgers, table) for table in TABLES_BETWEEN}
+                checks += [await _checked(connection, name, query.format(**rows)) for name, query in BETWEEN.items()]
+            lease = await connection.fetchrow(f"SELECT seq, log_head FROM {schema_of(0)}.lease")
         return Report(Seq(lease["seq"]), lease["log_head"], tuple(checks))
     finally:
         await connection.close()
+
+
+async def _checked(connection: asyncpg.Connection, name: str, query: str) -> Check:
+    wrong = await connection.fetch(f"SELECT * FROM ({query}) AS violation (what) LIMIT {SHOWN}")
+    return Check(name, tuple(row["what"] for row in wrong))
+
+
+def _rows_of_all(ledgers: Sequence[int], table: str) -> str:
+    return " UNION ALL ".join(f"SELECT *, {n} AS partition FROM {schema_of(n)}.{table}" for n in ledgers)

@@ -2,6 +2,7 @@
 
 Two ledger accounts stand outside the market, with negative totals: CUSTODY mirrors the cash that the custodian holds
 for all accounts, ISSUE the face that was issued. So Σ cash of a currency == −CUSTODY, Σ positions of a loan == −ISSUE.
+A third one, TRANSIT, mirrors what this ledger sent to those of other partitions and received from them.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from market.ids import AccountId
 
 CUSTODY = AccountId("CUSTODY")
 ISSUE = AccountId("ISSUE")
+TRANSIT = AccountId("/TRANSIT")  # no account can be called so
 HOUSE = AccountId("HOUSE")  # receives fees, can never buy
 
 
@@ -32,6 +34,7 @@ class Leg(StrEnum):
     INTEREST = "interest"
     REPAYMENT = "repayment"
     BUYBACK = "buyback"  # principal paid by whoever bought the claims back
+    TRANSIT = "transit"  # between the ledgers of two partitions
     RECOVERY = "recovery"  # principal recovered from a loan in default or written off
 
 
@@ -41,6 +44,7 @@ class EntryKind(StrEnum):
     WITHDRAWAL = "withdrawal"
     ISSUANCE = "issuance"
     SERVICING = "servicing"
+    CASH_MOVE = "cash_move"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ from market.commands import AccountKind, Mode
 from market.events import (
     AccountChanged,
     CashChanged,
+    CashReceived,
+    CashSent,
     ClaimChanged,
     CustodyMoved,
     Event,
@@ -48,15 +50,17 @@ from market.events import (
 from market.ids import Face, Minor, Seq, TradeId
 from market.orderbook.order import CancelReason, OrderStatus
 from market.settlement.codec import loads
-from market.settlement.journal import CUSTODY, ISSUE
+from market.settlement.journal import CUSTODY, ISSUE, TRANSIT
 from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 from market.venue.venue import Venue
 
 ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderState))
 
+OUTSIDE = [CUSTODY, TRANSIT]  # ledger accounts that stand outside of the market
+
 SEQ = "SELECT seq FROM lease"
-LAST_TRADE = "SELECT coalesce(max(trade_id), 0) FROM trade"
+LAST_TRADE = "SELECT coalesce((SELECT max(trade_id) FROM trade), origin) FROM lease"
 MARKET = "SELECT mode, business_date FROM market_state"
 ACCOUNTS = """
     SELECT a.account_id, kind, name, owner_group, risk_class, frozen, digest,
@@ -71,7 +75,12 @@ CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FR
 SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
 SERVICING = f"SELECT {SERVICING_COLUMNS} FROM servicing_event ORDER BY nr"
 SCHEDULES = "SELECT loan_id, schedule FROM loan_schedule"
-CASH = "SELECT account_id, currency, total FROM cash_balance WHERE account_id <> $1"
+CASH = """
+    SELECT account_id, currency, total, coalesce(moved, 0) AS moved
+    FROM cash_balance LEFT JOIN cash_line USING (account_id, currency) WHERE account_id <> ALL($1)
+"""
+CASH_SENT = 'SELECT move_id, account_id, currency, amount, to_partition AS "to" FROM cash_move ORDER BY seq'
+CASH_RECEIVED = "SELECT sender, move_id, account_id, currency, amount FROM cash_receipt ORDER BY seq"
 CLAIMS = """
     SELECT account_id, loan_id, face, cost, realised, acquired, transfers, faces
     FROM position LEFT JOIN lots USING (account_id, loan_id) WHERE account_id <> $1
@@ -229,7 +238,9 @@ async def _snapshot(connection: asyncpg.Connection) -> list[Event]:
         (SCHEDULES, (), _schedule),
         (SERVICING, (), serviced),
         (CUSTODY_MOVEMENTS, (), lambda row: CustodyMoved(**row)),
-        (CASH, (CUSTODY,), lambda row: CashChanged(**row, held=Minor(0))),
+        (CASH_SENT, (), lambda row: CashSent(**row)),
+        (CASH_RECEIVED, (), lambda row: CashReceived(**row)),
+        (CASH, (OUTSIDE,), lambda row: CashChanged(**row, held=Minor(0))),
         (CLAIMS, (ISSUE,), claim_changed),
         (FIRST_ANSWERS, (), first_answer),
         (FENCED_IDS, (), lambda row: IdFenced(**row)),

@@ -32,25 +32,27 @@ class ReplayReport:
         return self.state_hash_log == self.state_hash_tables
 
 
-async def replay(dsn: str, on_progress: Callable[[int, int], None] | None = None) -> ReplayReport:
+async def replay(
+    dsn: str, on_progress: Callable[[int, int], None] | None = None, *, partition: int = 0
+) -> ReplayReport:
     """Apply the command log from empty and compare; memory is that of the venue, whatever the log's length.
 
     A new epoch in the log is a rebuild from the tables, which know no quotes: they are dropped there, and at the end.
 
     on_progress: hears (lines applied, lines in all) every LINES_AT_ONCE.  Raises ReplayFailed.
     """
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema_of(0)})
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema_of(partition)})
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            from_log = await _from_log(connection, on_progress or (lambda _done, _all: None))
+            from_log = await _from_log(connection, Venue(partition), on_progress or (lambda _done, _all: None))
             from_tables = await recover(connection)
     finally:
         await connection.close()
     return ReplayReport(from_log.state_hash(), from_tables.state_hash(), from_tables.seq)
 
 
-async def _from_log(connection: asyncpg.Connection, on_progress: Callable[[int, int], None]) -> Venue:
-    venue = Venue()
+async def _from_log(connection: asyncpg.Connection, venue: Venue, on_progress: Callable[[int, int], None]) -> Venue:
+    origin = venue.seq
     lines = await connection.fetchval("SELECT count(*) FROM command_log")
     cursor = await connection.cursor("SELECT seq, epoch, at, kind, body FROM command_log ORDER BY seq")
     last_epoch = 0
@@ -60,7 +62,7 @@ async def _from_log(connection: asyncpg.Connection, on_progress: Callable[[int, 
                 venue.drop_quotes()
                 last_epoch = epoch
             _apply(venue, Seq(seq), Nanos(at), kind, body)
-        on_progress(venue.seq, lines)
+        on_progress(venue.seq - origin, lines)
     venue.drop_quotes()
     return venue
 

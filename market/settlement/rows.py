@@ -14,6 +14,8 @@ from market.commands import CancelAll, SetDefaultRulebook, Unblock
 from market.events import (
     AccountChanged,
     CashChanged,
+    CashReceived,
+    CashSent,
     ClaimChanged,
     CustodyMoved,
     Executed,
@@ -45,6 +47,8 @@ _order_values = values_of(OrderState)
 _YIELD_AT = len(fields(OrderState)) - 2  # the two columns that stand behind the first answer in the table
 _trade_values = values_of(Traded)
 _serviced_values = values_of(Serviced)
+_sent_values = values_of(CashSent)
+_received_values = values_of(CashReceived)
 _terms_values = values_of(LoanTerms)
 _GUARANTEE_AT = LoanTerms.__slots__.index("guarantee")
 _DOCUMENTS_AT = LoanTerms.__slots__.index("documents")
@@ -78,6 +82,8 @@ class Rows:
     switches: dict[str, Row] = field(default_factory=dict)
     fenced: list[Row] = field(default_factory=list)
     mmp: dict[tuple[str, str], Row] = field(default_factory=dict)
+    sent: list[Row] = field(default_factory=list)
+    received: list[Row] = field(default_factory=list)
 
     def controls(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_controls."""
@@ -94,6 +100,10 @@ class Rows:
     def rules(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_rules."""
         return list(self.rulebooks.values()), list(self.defaults.values())
+
+    def moves(self) -> tuple[list[Row], ...]:
+        """Return the array arguments of market.commit_moves."""
+        return self.sent, self.received
 
     def arguments(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_batch."""
@@ -166,6 +176,10 @@ def _add_events(rows: Rows, entry: LogEntry) -> None:
             case CustodyMoved():
                 moved_by = (event.custody_ref, event.account_id, event.currency)
                 rows.custody.append((*moved_by, event.amount, event.digest, seq, at))
+            case CashSent():
+                rows.sent.append((*_sent_values(event), seq, at))
+            case CashReceived():
+                rows.received.append((*_received_values(event), seq, at))
             case Serviced():
                 place = seq << 20 | len(rows.servicing)  # grows within a command and from one to the next
                 rows.servicing.append((*_serviced_values(event), seq, at, place))

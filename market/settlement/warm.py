@@ -25,17 +25,30 @@ from market.commands import (
     MassQuote,
     OpenAccount,
     PlaceOrder,
+    ReceiveCash,
     ResetMmp,
     ResolveOrder,
+    SendCash,
     SetMmp,
     Unblock,
     Withdraw,
 )
-from market.events import AccountChanged, CashChanged, CustodyMoved, Event, IdFenced, LoanChanged, MmpChanged, OpenOrder
+from market.events import (
+    AccountChanged,
+    CashChanged,
+    CashReceived,
+    CashSent,
+    CustodyMoved,
+    Event,
+    IdFenced,
+    LoanChanged,
+    MmpChanged,
+    OpenOrder,
+)
 from market.ids import Minor, Seq, TradeId
 from market.partitions import schema_of
 from market.settlement import recovery
-from market.settlement.journal import CUSTODY, HOUSE, ISSUE
+from market.settlement.journal import HOUSE, ISSUE
 from market.settlement.recovery import ORDER_COLUMNS
 from market.venue.changes import account_changed
 from market.venue.venue import Venue
@@ -51,7 +64,6 @@ TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Timeou
 SESSION: Final = {
     "application_name": "debt-market standby",
     "default_transaction_read_only": "on",
-    "search_path": schema_of(0),
 }
 
 BY_EXECUTIONS: Final = frozenset(  # all that they change is found by executions, trades and new orders
@@ -62,7 +74,7 @@ BY_EXECUTIONS: Final = frozenset(  # all that they change is found by executions
     )
 )
 BY_ACCOUNT: Final = frozenset(  # and here also by the account that they name
-    kind.__name__ for kind in (CancelAll, Unblock, ResolveOrder, OpenAccount, Deposit, Withdraw)
+    kind.__name__ for kind in (CancelAll, Unblock, ResolveOrder, OpenAccount, Deposit, Withdraw, SendCash, ReceiveCash)
 )
 
 OTHERS = "SELECT kind, body->>'account_id' FROM command_log WHERE seq > $1 AND kind <> ALL($2)"
@@ -81,10 +93,12 @@ ACCOUNTS_OF = recovery.ACCOUNTS.replace("ORDER BY", "WHERE a.account_id = ANY($1
 CASH_OF = recovery.CASH + " AND account_id = ANY($2)"
 CLAIMS_OF = f"{recovery.CLAIMS} AND (account_id, loan_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))"
 NEW_CUSTODY = recovery.CUSTODY_MOVEMENTS.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
+NEW_SENT = recovery.CASH_SENT.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
+NEW_RECEIVED = recovery.CASH_RECEIVED.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
 NEW_FENCED = recovery.FENCED_IDS.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
 SUMS = """
     SELECT count(*), coalesce(sum(leaves), 0)::bigint, coalesce(sum(hold), 0)::bigint,
-           (SELECT coalesce(sum(total), 0)::bigint FROM cash_balance WHERE account_id <> $1),
+           (SELECT coalesce(sum(total), 0)::bigint FROM cash_balance WHERE account_id <> ALL($1)),
            (SELECT coalesce(sum(face), 0)::bigint FROM position WHERE account_id <> $2)
     FROM orders WHERE is_open
 """
@@ -93,7 +107,8 @@ SUMS = """
 class WarmCopy:
     """`follow` beside whatever waits for the lease; `take` once it is held."""
 
-    def __init__(self) -> None:
+    def __init__(self, partition: int = 0) -> None:
+        self._session = {**SESSION, "search_path": schema_of(partition)}
         self._venue: Venue | None = None
         self._following: asyncio.Task[None] | None = None
         self._is_taken = False
@@ -143,7 +158,7 @@ class WarmCopy:
         behind = seq - venue.seq
         last_trade_id = TradeId(await connection.fetchval(recovery.LAST_TRADE))
         venue.move_on(seq, changes, last_trade_id=last_trade_id)
-        told = tuple(await connection.fetchrow(SUMS, CUSTODY, ISSUE))
+        told = tuple(await connection.fetchrow(SUMS, recovery.OUTSIDE, ISSUE))
         if told != _sums(venue):
             log.error("warm_copy_differs tables=%s copy=%s", told, _sums(venue))
             return None
@@ -153,7 +168,7 @@ class WarmCopy:
     async def _follow(self, dsn: str) -> None:
         """Until the connection ends."""
         loop = asyncio.get_running_loop()
-        connection = await asyncpg.connect(dsn, server_settings=SESSION, timeout=CONNECT_TIMEOUT_S)
+        connection = await asyncpg.connect(dsn, server_settings=self._session, timeout=CONNECT_TIMEOUT_S)
         try:
             while not connection.is_closed():
                 began = loop.time()
@@ -179,6 +194,8 @@ async def _changes(connection: asyncpg.Connection, venue: Venue) -> list[Event] 
     ]
     if others:
         events += [CustodyMoved(**row) for row in await connection.fetch(NEW_CUSTODY, since)]
+        events += [CashSent(**row) for row in await connection.fetch(NEW_SENT, since)]
+        events += [CashReceived(**row) for row in await connection.fetch(NEW_RECEIVED, since)]
         events += [IdFenced(**row) for row in await connection.fetch(NEW_FENCED, since)]
     executed: dict[str, int] = dict(await connection.fetch(EXECUTED_BY, since))
     events += _exec_seqs(venue, {who: last for who, last in executed.items() if who not in named})
@@ -186,7 +203,7 @@ async def _changes(connection: asyncpg.Connection, venue: Venue) -> list[Event] 
     events += _last_prices(venue, trades)
     holders = {(row[side], row["loan_id"]) for row in trades for side in ("buyer", "seller")}
     owners = named | {account_id for account_id, _ in holders} | ({HOUSE} if trades else set())
-    events += [CashChanged(**row, held=Minor(0)) for row in await connection.fetch(CASH_OF, CUSTODY, owners)]
+    events += [CashChanged(**row, held=Minor(0)) for row in await connection.fetch(CASH_OF, recovery.OUTSIDE, owners)]
     claims = [list(column) for column in zip(*holders, strict=True)] or [[], []]
     events += map(recovery.claim_changed, await connection.fetch(CLAIMS_OF, ISSUE, *claims))
     events += map(recovery.first_answer, await connection.fetch(NEW_ANSWERS, since))

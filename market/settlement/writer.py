@@ -49,7 +49,6 @@ SESSION_LOST = (  # the server is away, or has ended our session
 
 SESSION = {
     "application_name": "debt-market engine",
-    "search_path": schema_of(0),
     "synchronous_commit": "on",  # acknowledged means durable, whatever the server's default is
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -62,7 +61,7 @@ BATCH = ", ".join(f"${i}" for i in range(1, 20))
 COMMIT_BATCH = (
     f"SELECT commit_batch({BATCH}), commit_controls($1, $3, $20, $21), "
     "commit_mmp($1, $3, $22), commit_lots($1, $3, $23, $24), commit_rules($1, $3, $25, $26), "
-    "commit_consumed($1, $3, $27, $28)"
+    "commit_moves($1, $3, $27, $28), commit_consumed($1, $3, $29, $30)"
 )
 COMMIT_CONSUMED = "SELECT commit_consumed($1, $2, $3, $4)"
 CONSUMED = "SELECT stream, position FROM command_stream"
@@ -75,6 +74,11 @@ LOCK_HOLDERS = """
     WHERE l.locktype = 'advisory' AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 2 AND l.granted
       AND d.datname = current_database()
 """
+
+
+def engine_lock(partition: int) -> int:
+    """Return the key, within our space, of the advisory lock that the engine of a partition holds."""
+    return ENGINE_LOCK + (partition << 8)
 
 
 def this_process() -> str:
@@ -95,7 +99,7 @@ class PostgresStore:
     holder: who we are, for people; made unique here.
     wait_s: how long `open` waits for another engine to give up the lease.  takeover: then end its session instead of
     giving up ourselves.  reconnect_s: how long to try to reach the server before failing.
-    warm: a copy of the tables that has been kept, for the first rebuild.
+    warm: a copy of the tables that has been kept, for the first rebuild.  partition: whose ledger it is.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class PostgresStore:
         takeover: bool = False,
         reconnect_s: float = 30.0,
         warm: WarmCopy | None = None,
+        partition: int = 0,
     ) -> None:
         self.epoch = 0
         self.on_lost: Callable[[], None] = lambda: None
@@ -118,6 +123,8 @@ class PostgresStore:
         self._is_hurried = False
         self._reconnect_s = reconnect_s
         self._warm = warm
+        self._session = {**SESSION, "search_path": schema_of(partition)}
+        self._lock = engine_lock(partition)
         self._connection: asyncpg.Connection | None = None
         self._statement: asyncpg.prepared_stmt.PreparedStatement | None = None
         self._server_pid = 0  # of the last session, to be sure that it is gone
@@ -218,7 +225,7 @@ class PostgresStore:
         read = (list(consumed), list(consumed.values()))
         try:
             if entries:
-                beside = (*rows.controls(), rows.protection(), *rows.holdings(), *rows.rules())
+                beside = (*rows.controls(), rows.protection(), *rows.holdings(), *rows.rules(), *rows.moves())
                 written = (*rows.arguments(), *beside)
                 await statement.fetch(self.epoch, self._seq, next_seq, rows.head, *written, *read)
             else:
@@ -247,7 +254,7 @@ class PostgresStore:
         pause_s = 0.05
         while True:
             try:
-                return await asyncpg.connect(self._dsn, server_settings=SESSION, timeout=CONNECT_TIMEOUT_S)
+                return await asyncpg.connect(self._dsn, server_settings=self._session, timeout=CONNECT_TIMEOUT_S)
             except asyncpg.ClientConfigurationError:
                 raise  # a malformed address gets no better with time
             except SESSION_LOST:
@@ -262,7 +269,7 @@ class PostgresStore:
         A takeover raises the epoch before it ends the other's session, which could else reconnect and be first again.
         """
         deadline, is_taking = asyncio.get_running_loop().time() + self._wait_s, False
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, ENGINE_LOCK):
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", ADVISORY_SPACE, self._lock):
             is_late = asyncio.get_running_loop().time() >= deadline
             if is_late or (may_take and self._is_hurried):
                 if not is_taking:
@@ -279,7 +286,7 @@ class PostgresStore:
 
     async def _end_sessions(self, connection: asyncpg.Connection, only_pid: int | None = None) -> None:
         """End the session that holds the engine's lock (if it is `only_pid`, where that is given), wait for its end."""
-        for (pid,) in await connection.fetch(LOCK_HOLDERS, ADVISORY_SPACE, ENGINE_LOCK):
+        for (pid,) in await connection.fetch(LOCK_HOLDERS, ADVISORY_SPACE, self._lock):
             if only_pid in (None, pid):
                 await connection.execute("SELECT pg_terminate_backend($1, $2)", pid, TERMINATE_MS)
 

@@ -43,6 +43,7 @@ from market.events import CustodyMoved
 from market.ids import Face
 from market.orderbook.book import OrderBook
 from market.orderbook.order import CancelReason, ExecType, OrderStatus, Side, TimeInForce
+from market.partitions import partition_of
 from market.settlement.journal import CUSTODY, ISSUE, EntryKind, Leg, Posting, Unit
 from market.venue import lots, trading
 from market.venue.amounts import principal_of
@@ -103,6 +104,7 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
     _require(CURRENCY.fullmatch(command.currency), "currency", "an ISO 4217 code")
     _require(1 <= len(command.custody_ref) <= 128, "custody_ref", "1 to 128 characters")
     _require(command.amount > 0, "amount", "more than 0")
+    _require(partition_of(changes.seq) == 0, "account_id", "paid in and out where the market's partition 0 is")
     digest = _digest(command)
     if (done := state.custody.get(command.custody_ref)) is not None:
         return _repeat(done.digest, digest, "custody_ref")

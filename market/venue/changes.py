@@ -170,7 +170,13 @@ def account_changed(account: Account) -> AccountChanged:
 
 def cash_changed(account: Account, currency: Currency) -> CashChanged:
     cash = account.cash[currency]
-    return CashChanged(account_id=account.account_id, currency=currency, total=Minor(cash.total), held=Minor(cash.held))
+    return CashChanged(
+        account_id=account.account_id,
+        currency=currency,
+        total=Minor(cash.total),
+        held=Minor(cash.held),
+        moved=cash.moved,
+    )
 
 
 def claim_changed(account: Account, loan_id: LoanId) -> ClaimChanged:

@@ -15,6 +15,8 @@ from market.events import (
     AccountChanged,
     BookChanged,
     CashChanged,
+    CashReceived,
+    CashSent,
     ClaimChanged,
     CustodyMoved,
     Event,
@@ -109,7 +111,12 @@ def _take(state: State, event: Event) -> None:
             state.servicing[event.event_id] = event
             state.custody_totals[event.currency] += event.distributed
         case CashChanged():
-            state.accounts[event.account_id].cash[event.currency].total = event.total
+            line = state.accounts[event.account_id].cash[event.currency]
+            line.total, line.moved = event.total, event.moved
+        case CashSent():
+            state.sent[event.move_id] = event
+        case CashReceived():
+            state.received[event.sender, event.move_id] = event
         case ClaimChanged():
             claim = state.accounts[event.account_id].claims[event.loan_id]
             claim.total, claim.cost, claim.realised = event.total, event.cost, event.realised

@@ -1,6 +1,7 @@
 """All that the venue knows, in memory: accounts, loans, open orders, first answers. Only venue/ changes it.
 
-Invariants: held <= total everywhere; held == Σ holds of the account's open orders; Σ cash of a currency == custody;
+Invariants: held <= total everywhere; held == Σ holds of the account's open orders; Σ cash of a currency == custody
+and what other partitions sent here;
 Σ face of a loan's holders == issued. `check_invariants` recomputes each from its parts.
 """
 
@@ -19,7 +20,7 @@ from market.claims.servicing import Standing
 from market.claims.yields import price_for_yield, remaining_flows
 from market.commands import AccountKind, Mode
 from market.errors import InvariantViolation, UnknownAccount, UnknownLoan
-from market.events import CustodyMoved, LoanChanged, OrderAccepted, ScheduleChanged, Serviced
+from market.events import CashReceived, CashSent, CustodyMoved, LoanChanged, OrderAccepted, ScheduleChanged, Serviced
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
@@ -34,8 +35,11 @@ PAR = PriceBp(10_000)
 
 @dataclass(slots=True)
 class Cash:
+    """moved: of the total, what came from other partitions less what went there."""
+
     total: int = 0
     held: int = 0
+    moved: int = 0
 
     @property
     def available(self) -> int:
@@ -230,6 +234,8 @@ class State:
     expiries: "SortedSet" = field(default_factory=SortedSet)
     custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
     custody_totals: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))
+    sent: dict[str, CashSent] = field(default_factory=dict)  # by move id
+    received: dict[tuple[int, str], CashReceived] = field(default_factory=dict)  # by sender and move id
     servicing: dict[str, Serviced] = field(default_factory=dict)  # by event id
     rulebooks: dict[str, Rulebook] = field(default_factory=lambda: dict(SHIPPED))
     last_trade_id: TradeId = TradeId(0)
@@ -268,6 +274,7 @@ class State:
 
     def _violations(self) -> Iterator[str]:
         cash: dict[Currency, int] = defaultdict(int)
+        moved: dict[Currency, int] = defaultdict(int)
         face: dict[LoanId, int] = defaultdict(int)
         for account in self.accounts.values():
             held: dict[str, int] = defaultdict(int)
@@ -288,6 +295,7 @@ class State:
                     yield f"quote {order.order_id} of {account.account_id} stands although its group is frozen"
             for currency, balance in account.cash.items():
                 cash[currency] += balance.total
+                moved[currency] += balance.moved
                 if not 0 <= balance.held <= balance.total or balance.held != held[currency]:
                     yield f"cash of {account.account_id} in {currency}: {balance}, orders hold {held[currency]}"
             for loan_id, claim in account.claims.items():
@@ -302,8 +310,17 @@ class State:
         if listed != len(self.orders):
             yield f"accounts list {listed} open orders and quotes, there are {len(self.orders)}"
         for currency, total in cash.items():
-            if total != self.custody_totals[currency]:
-                yield f"accounts hold {total} {currency}, the custodian {self.custody_totals[currency]}"
+            if total != self.custody_totals[currency] + moved[currency]:
+                sources = f"the custodian {self.custody_totals[currency]}, other partitions sent {moved[currency]}"
+                yield f"accounts hold {total} {currency}, {sources}"
+        moves: defaultdict[Currency, int] = defaultdict(int)
+        for came in self.received.values():
+            moves[came.currency] += came.amount
+        for left in self.sent.values():
+            moves[left.currency] -= left.amount
+        for currency in {*moves, *moved}:
+            if moves[currency] != moved[currency]:
+                yield f"moves make {moves[currency]} {currency}, the accounts have {moved[currency]} of them"
         lending: defaultdict[tuple[AccountId, Currency], Lending] = defaultdict(Lending)
         for loan in self.loans.values():
             of_originator = lending[loan.terms.originator, loan.terms.currency]

@@ -28,11 +28,13 @@ from market.commands import (
     OpenAccount,
     OpenMarket,
     PlaceOrder,
+    ReceiveCash,
     RegisterLoan,
     ResetMmp,
     ResolveOrder,
     Result,
     RollDay,
+    SendCash,
     ServiceLoan,
     SetDefaultRulebook,
     SetMmp,
@@ -54,7 +56,8 @@ from market.events import (
 )
 from market.ids import Nanos, Seq, TradeId
 from market.orderbook.order import Side
-from market.venue import administration, protection, quotes, restoring, rulemaking, servicing, trading
+from market.partitions import seq_before
+from market.venue import administration, cash_lines, protection, quotes, restoring, rulemaking, servicing, trading
 from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state, quote_state
 from market.venue.state import State
 
@@ -64,6 +67,8 @@ HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     FreezeAccount: administration.freeze_account,
     Deposit: administration.move_cash,
     Withdraw: administration.move_cash,
+    SendCash: cash_lines.send_cash,
+    ReceiveCash: cash_lines.receive_cash,
     RegisterLoan: administration.register_loan,
     IssueFace: administration.issue_face,
     HaltLoan: administration.halt_loan,
@@ -99,9 +104,10 @@ class Applied:
 class Venue:
     """All books, balances and rules of one market. seq: of the last command that changed something."""
 
-    def __init__(self) -> None:
-        self.seq = Seq(0)
-        self.state = State()
+    def __init__(self, partition: int = 0) -> None:
+        """partition: which part of a market cut in several it is; its numbers begin there."""
+        self.seq = seq_before(partition)
+        self.state = State(last_trade_id=TradeId(self.seq))
 
     def apply(self, seq: Seq, at: Nanos, command: Command) -> Applied:
         """Carry out `command` as number `seq`, which is self.seq + 1, at time `at`, which never goes back.
@@ -146,6 +152,8 @@ class Venue:
             if loan.is_serviced:
                 yield loan.schedule_changed()
         yield from state.custody.values()
+        yield from state.sent.values()
+        yield from state.received.values()
         yield from state.servicing.values()
         for account in state.accounts.values():
             for currency in account.cash:

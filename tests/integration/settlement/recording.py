@@ -28,9 +28,9 @@ from tests.property import test_venue_random_world as worlds
 
 
 class RecordingMarket(Market):
-    def __init__(self, *, loans: tuple[str, ...] = ("L1",)) -> None:
+    def __init__(self, *, loans: tuple[str, ...] = ("L1",), partition: int = 0) -> None:
         self.entries: list[LogEntry] = []
-        super().__init__(loans=loans)
+        super().__init__(loans=loans, partition=partition)
 
     def do(self, command: Command) -> Applied:
         applied = super().do(command)

@@ -45,6 +45,8 @@ TAMPERED = {
     "fenced_ids_have_no_order": ["INSERT INTO market.fenced_id VALUES ('ORIG', 'first', 1)"],
     "trades_gapless": ["UPDATE market.trade SET trade_id = 7"],
     "orders_equal_their_trades": ["UPDATE market.orders SET cum_cost = cum_cost + 1 WHERE client_order_id = 'one'"],
+    "cash_moves_have_exactly_their_postings": ["INSERT INTO market.cash_move VALUES ('m', 'A', 'USD', 1, 1, 1, 1)"],
+    "cash_lines_equal_their_moves": ["INSERT INTO market.cash_line VALUES ('A', 'USD', 1)"],
     "executions_gapless": ["UPDATE market.execution SET sequence = 9 WHERE account_id = 'B'"],
 }
 

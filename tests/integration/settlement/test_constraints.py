@@ -62,12 +62,20 @@ def new_mmp(changes: str) -> str:
     return changed_copy("mmp", '{"mmp_group": "new", ' + changes + "}")
 
 
+OTHER_LEDGER = (
+    "CREATE SCHEMA market_1; CREATE TABLE market_1.cash_receipt (); "
+    "CREATE TABLE market_1.loan AS SELECT 'L9' AS loan_id"
+)
+SENT = "ARRAY[('m', 'A', 'USD', 1, 1, 1, 1)::market.cash_move]"
+SEND = f"SELECT market.commit_moves(epoch, seq, {SENT}, '{{}}') FROM market.lease"
+
 # Constraint name -> what it must refuse.
 REFUSED = {
     "lease_is_one_row": "INSERT INTO market.lease VALUES (false, 1, 1, '', decode(repeat('00', 32), 'hex'))",
     "lease_seq_not_negative": "INSERT INTO market.lease VALUES (true, 1, -1, '', decode(repeat('00', 32), 'hex'))",
     "lease_log_head_is_sha256": "UPDATE market.lease SET log_head = 'short'",
     "lease_only_advances": "UPDATE market.lease SET epoch = epoch - 1",
+    "lease_origin_is_of_a_partition": "INSERT INTO market.lease VALUES (true, 1, 1, '', sha256(''), 5)",
     "command_log_hash_is_sha256": changed_copy("command_log", '{"seq": 999, "hash": "x"}'),
     "market_state_is_one_row": "INSERT INTO market.market_state VALUES (false, 'open', '2024-01-01')",
     "market_state_mode_known": "UPDATE market.market_state SET mode = 'party'",
@@ -160,6 +168,19 @@ REFUSED = {
     "mmp_window_positive": new_mmp('"window_ns": 0'),
     "mmp_has_a_bound": new_mmp('"max_fills": null'),
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
+    "cash_move_account_exists": "INSERT INTO market.cash_move VALUES ('m', 'nobody', 'USD', 1, 1, 1, 1)",
+    "cash_move_positive": "INSERT INTO market.cash_move VALUES ('m', 'A', 'USD', 0, 1, 1, 1)",
+    "cash_receipt_account_exists": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'nobody', 'USD', 1, 1, 1)",
+    "cash_receipt_positive": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'A', 'USD', 0, 1, 1)",
+    "cash_is_sent_to_a_ledger": SEND,
+    "cash_received_was_sent": "SELECT market.commit_moves(epoch, seq, '{}', "
+    "ARRAY[(0, 'm', 'A', 'USD', 1, 1, 1)::market.cash_receipt]) FROM market.lease",
+    "cash_move_has_its_entry": f"{OTHER_LEDGER}; {SEND}",
+    "transit_is_what_moved": f"{OTHER_LEDGER}; "
+    "INSERT INTO market.journal_entry VALUES (999, 'cash_move', 'to 1 m', 1, 1); "
+    "INSERT INTO market.posting VALUES ('A', 999, 0, 'cash', 'USD', 'transit', -1), "
+    f"('/TRANSIT', 999, 1, 'cash', 'USD', 'transit', 1); {SEND}",
+    "loan_has_one_home": f"{OTHER_LEDGER}; " + new_loan('"region": "x"'),
     "api_key_account_exists": "INSERT INTO market.api_key (key, account_id, secret, scopes, created_by) "
     "VALUES ('k', 'nobody', '', '{read}', '')",
     "facade_nonce_key_exists": "INSERT INTO market.facade_nonce VALUES ('no key', 1)",
@@ -179,7 +200,8 @@ REFUSED = {
 MORE = [  # other ways to break what the list above covers once
     ("balances_begin_at_zero", "INSERT INTO market.position VALUES ('A', 'L2', 1, 0, 0)"),
     ("balance_has_an_account", "INSERT INTO market.position VALUES ('nobody', 'L2', 0, 0, 0)"),
-    ("cash_not_negative", "UPDATE market.cash_balance SET total = 1 WHERE account_id = 'CUSTODY'"),
+    ("cash_is_conserved", "UPDATE market.cash_balance SET total = 1 WHERE account_id = 'CUSTODY'"),
+    ("lease_only_advances", "UPDATE market.lease SET origin = 1::bigint << 36"),
     ("cash_not_negative", "INSERT INTO market.cash_balance VALUES ('ISSUE', 'USD', 0)"),
     ("face_not_negative", "UPDATE market.position SET face = 1 WHERE account_id = 'ISSUE'"),
     ("lease_only_advances", "UPDATE market.lease SET seq = seq - 1"),
