@@ -73,8 +73,9 @@ def build_gateway(
     clock: nanoseconds since 1970, UTC.  limits: of sockets, where they differ from the settings'.
     alone: no other gateway serves this market, so that at the start no session can be alive.
     """
-    views = Views()
-    history = StreamHistory(pool)
+    partitions = settings.partitions
+    views = Views(partitions=partitions)
+    history = StreamHistory(pool, partitions)
     hub = Hub(
         views=views,
         history=history,
@@ -108,7 +109,7 @@ def build_gateway(
         sign_ups=_sign_ups(settings),
         browsers=browsers,
         history=history,
-        statistics=Statistics(pool, clock=clock, age_s_max=settings.statistics_age_s_max),
+        statistics=Statistics(pool, clock=clock, age_s_max=settings.statistics_age_s_max, partitions=partitions),
         pool=pool,
         clock=clock,
         metrics=metrics,
@@ -141,6 +142,11 @@ def build_gateway(
     app[METRICS] = metrics
     app[TRACING] = tracing
     metrics.watch("gateway_engine_online", "1 while commands are taken, else 0", lambda: engine.phase is Phase.ONLINE)
+    metrics.watch(
+        "gateway_partitions_offline",
+        "Partitions of loans whose engine takes no commands",
+        lambda: sum(phase is not Phase.ONLINE for phase in engine.phases),
+    )
     metrics.watch("gateway_epoch", "The epoch of the engine that is followed", lambda: engine.epoch)
     metrics.watch("gateway_engine_seq", "The last committed command that was told", lambda: engine.seq)
     metrics.watch("gateway_pool_busy_connections", "Connections that read from PostgreSQL now", lambda: _busy(pool))

@@ -96,6 +96,11 @@ class EnginePort(ABC):
     def epoch(self) -> int:
         """Which writer it is, counted over the market's life."""
 
+    @property
+    def phases(self) -> list[Phase]:
+        """The phase of each partition's engine, where several are seen as one."""
+        return [self.phase]
+
     @abstractmethod
     def listen(self, listener: Follower) -> None:
         """Add a listener; listeners hear in the order in which they were added."""

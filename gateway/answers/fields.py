@@ -84,7 +84,10 @@ class Refusal(BaseModel):
 
 
 class Problem(Refusal):
-    """A refusal as a problem document (RFC 9457)."""
+    """A refusal as a problem document (RFC 9457).
+
+    partitions: of a list of events that spans several, the partition of each, with spaces between.
+    """
 
     type: str
     title: str
@@ -97,6 +100,7 @@ class Problem(Refusal):
     cancel_reason: CancelReason | None = None
     event_id: str | None = None
     index: str | None = None
+    partitions: str | None = None
     reason: str | None = None
 
 

@@ -14,10 +14,19 @@ class TimeNow(BaseModel):
     business_date: DayText
 
 
+class PartitionState(BaseModel):
+    """The writer of one partition of loans, and the last of its commands that was told."""
+
+    partition: Count
+    epoch: Count
+    engine_seq: Count
+
+
 class Status(BaseModel):
     """time_zone: the market's, IANA name: its days end at midnight there.
 
     simulated: whether its money is, which newcomers are given.  sign_up: whether strangers may open an account.
+    partitions, engines: of a market that has several; epoch and engine_seq are those of partition 0 then.
     """
 
     system: Literal["online", "cancel_only", "post_only", "maintenance"]
@@ -29,6 +38,8 @@ class Status(BaseModel):
     server_time: Moment
     time_zone: str
     engine: Phase
+    partitions: list[PartitionState] | None = None
+    engines: list[Phase] | None = None
     simulated: bool
     sign_up: bool
 
@@ -123,5 +134,8 @@ class Audit(BaseModel):
 
 
 class Health(BaseModel):
+    """partitions: of a market that has several, how far the engine of each is."""
+
     status: str
     epoch: int | None = None
+    partitions: list[Phase] | None = None

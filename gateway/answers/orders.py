@@ -50,9 +50,13 @@ class FeeOut(BaseModel):
 
 
 class ExecutionOut(ExecutionFields):
-    """A fill of one's own. sequence: the number of its message in the private stream."""
+    """A fill of one's own. sequence: the number of its message in the private stream.
+
+    partition: in a market of several, that counts it.
+    """
 
     sequence: Count
+    partition: Count | None = None
     trade_id: TradeIdOut
     last_qty: Money
     last_price: Money

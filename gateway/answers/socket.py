@@ -28,11 +28,15 @@ class Nothing(BaseModel):
 
 
 class LoggedIn(BaseModel):
-    """last_exec_seq: number of the account's last message in `executions`.  session: the name that orders bear."""
+    """last_exec_seq: number of the account's last message in `executions`.  session: the name that orders bear.
+
+    last_exec_seqs: in a market of several partitions, of each; last_exec_seq is that of partition 0 then.
+    """
 
     account: str
     scopes: list[Scope]
     last_exec_seq: Count
+    last_exec_seqs: dict[str, Count] | None = None
     session: str
 
 
@@ -52,6 +56,7 @@ class Subscribed(BaseModel):
     limit: Count | None = None
     account: str | None = None
     last_exec_seq: Count | None = None
+    last_exec_seqs: dict[str, Count] | None = None
 
 
 class OrderAcked(BaseModel):

@@ -25,10 +25,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class EpochChanged:
-    """The market has restarted or rebuilt its memory: quotes are gone, books begin anew. Orders and fills stand."""
+    """The market has restarted or rebuilt its memory: quotes are gone, books begin anew. Orders and fills stand.
+
+    partition: whose loans that is true of, in a market of several.
+    """
 
     before: int
     now: int
+    partition: int = 0
 
 
 Event = Connected | Lost | EpochChanged

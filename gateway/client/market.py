@@ -12,7 +12,7 @@ Everything happens in the event loop of whoever entered it. Each reader has a qu
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from types import TracebackType
@@ -42,7 +42,8 @@ class MarketClient:
     cancel_on_disconnect_ms: its orders are cancelled so long after its connection was lost; None: they stay.
     timeout_s: for one answer, and for the first connection.  resolve_s: how long what became of an order is asked for.
 
-    rest: the same service's REST routes.  status: the latest row of the channel `status`.  epoch: the market's.
+    rest: the same service's REST routes.  status: the latest row of the channel `status`.  epoch: the market's, of its
+    first partition if it has several.
     account: whose key it is, None without one.
     """
 
@@ -59,7 +60,7 @@ class MarketClient:
     ) -> None:
         self.rest = Client(url, key)
         self.status: Json = {}
-        self.epoch = 0
+        self._epochs: dict[int, int] = {}  # by partition
         self.account: str | None = None
         self._timeout_s = timeout_s
         self._resolve_s = resolve_s
@@ -101,6 +102,10 @@ class MarketClient:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.rest.__aexit__(kind, e, at)
+
+    @property
+    def epoch(self) -> int:
+        return self._epochs.get(0, 0)
 
     @property
     def is_connected(self) -> bool:
@@ -177,14 +182,18 @@ class MarketClient:
         known = {name: value for name, value in stream.params.items() if name not in ("snapshot", "event_trigger")}
         await self._leave(answers=len(stream.symbols or [0]), channel=stream.channel, **names, **known)
 
-    def executions(self, *, from_seq: int | None = None) -> Executions:
+    def executions(self, *, from_seq: int | None = None, from_seqs: Mapping[int, int] | None = None) -> Executions:
         """Return own orders and fills as an async iterator of ExecutionReport, each once and in order.
 
         from_seq: the last number that was dealt with, 0 for all there ever was; None begins with a snapshot of the
         open orders. It goes on through lost connections and restarts of the service. Raises ApiError when read, if
         the service does not know that number.
+        from_seqs: in its stead in a market of several partitions, which number executions each by itself: the last
+        number of each `report.partition`. One that is not named begins with the first.
         """
-        return Executions(from_seq, self._start_executions)
+        if from_seq is not None:
+            from_seqs = {0: from_seq}
+        return Executions(from_seqs, self._start_executions)
 
     # Asking
 
@@ -272,13 +281,11 @@ class MarketClient:
     async def _ready(self, socket: Socket, who: Json) -> None:
         """Subscribe to everything on a new connection. What is refused for good ends alone."""
         self.account = who.get("account")
-        before, first = self.epoch, not self.status
         self.status = {**self.status, **socket.greeting}
         await asyncio.gather(*(self._remake(each, socket) for each in self._subscriptions()))
-        self.epoch = self.status["epoch"]
+        before, self._epochs = self._epochs, _epochs(self.status)
         self._tell(Connected(self._link.connections + 1, socket.greeting["connection_id"], self.epoch))
-        if not first and before != self.epoch:
-            self._tell(EpochChanged(before, self.epoch))
+        self._tell_of_epochs(before)
 
     async def _remake(self, subscription: Subscription, socket: Socket) -> None:
         subscription.made_on = socket
@@ -315,9 +322,14 @@ class MarketClient:
 
     def _status_changed(self, row: Json) -> None:
         self.status = {**self.status, **row}
-        if self.is_connected and row["epoch"] != self.epoch:
-            before, self.epoch = self.epoch, row["epoch"]
-            self._tell(EpochChanged(before, self.epoch))
+        if self.is_connected:
+            before, self._epochs = self._epochs, _epochs(row)
+            self._tell_of_epochs(before)
+
+    def _tell_of_epochs(self, before: Mapping[int, int]) -> None:
+        for partition, now in self._epochs.items():
+            if before.get(partition, now) != now:
+                self._tell(EpochChanged(before[partition], now, partition))
 
     def _tell(self, event: Event) -> None:
         self._listeners = [listener for listener in self._listeners if not listener.ended]
@@ -381,3 +393,9 @@ class MarketClient:
         if (socket := self._link.socket) is not None:
             with suppress(Disconnected, Unanswered):
                 await socket.ask("unsubscribe", answers=answers, timeout_s=self._timeout_s, **params)
+
+
+def _epochs(status: Json) -> dict[int, int]:
+    """Return the epoch of each partition that a row of `status` tells."""
+    several = {each["partition"]: each["epoch"] for each in status.get("partitions") or ()}
+    return several or {0: status["epoch"]}

@@ -5,7 +5,7 @@ service still knows the steps between; executions go on behind the last number.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -156,40 +156,45 @@ class ExecutionReport:
     """One message of `executions`: what one command did to own orders. Keep `sequence` once it is dealt with.
 
     is_snapshot: the rows are the orders that were open at that number, not what happened.
+    partition: by which the number counts, in a market of several; keep the last one of each.
     """
 
     sequence: int
     is_snapshot: bool
     rows: list[Json]
+    partition: int = 0
 
 
 class Executions:
     """Own orders and fills as an async iterator of ExecutionReport: none is missed and none comes twice.
 
-    position: the number of the last message that was heard; None before the snapshot.
+    positions: the number of the last message that was heard, by partition.  goes_on: whether it began behind numbers,
+    so that of a partition without one nothing was heard; else it begins with the partition's snapshot.
     """
 
-    def __init__(self, from_seq: int | None, start: Callable[["Executions"], Awaitable[None]]) -> None:
-        self.position = from_seq
+    def __init__(self, from_seqs: Mapping[int, int] | None, start: Callable[["Executions"], Awaitable[None]]) -> None:
+        self.positions = dict(from_seqs or {})
+        self.goes_on = from_seqs is not None
         self.mailbox: Mailbox[ExecutionReport] = Mailbox()
         self._start = start
         self._is_started = False
 
     def take(self, message: Json) -> bool:
         """Hear a message. Returns False if one before it is missing."""
-        sequence = message["sequence"]
+        partition, sequence = message.get("partition", 0), message["sequence"]
+        position = self.positions.get(partition, 0 if self.goes_on else None)
         if message["type"] == "snapshot":
-            if self.position is None:
-                self._put(sequence, message, is_snapshot=True)
-        elif self.position is not None and sequence > self.position:
-            if message["prev_sequence"] != self.position:
+            if position is None:
+                self._put(partition, sequence, message, is_snapshot=True)
+        elif position is not None and sequence > position:
+            if message["prev_sequence"] != position:
                 return False
-            self._put(sequence, message, is_snapshot=False)
+            self._put(partition, sequence, message, is_snapshot=False)
         return True
 
-    def _put(self, sequence: int, message: Json, *, is_snapshot: bool) -> None:
-        self.position = sequence
-        self.mailbox.put(ExecutionReport(sequence, is_snapshot, message["data"]))
+    def _put(self, partition: int, sequence: int, message: Json, *, is_snapshot: bool) -> None:
+        self.positions[partition] = sequence
+        self.mailbox.put(ExecutionReport(sequence, is_snapshot, message["data"], partition))
 
     def __aiter__(self) -> Self:
         return self
@@ -208,16 +213,21 @@ class ExecutionsFeed(Subscription):
         super().__init__("executions")
         self.readers: list[Executions] = []
         self._heal = heal
+        self._is_cut = False  # whether the market has several partitions
 
     async def subscribe(self, socket: Socket) -> None:
         """Ask for what the reader that is furthest behind has not heard. The others know what they have."""
-        positions = [reader.position for reader in self.readers if reader.position is not None]
-        if positions:
-            await socket.call("subscribe", channel="executions", from_seq=min(positions))
-        if len(positions) < len(self.readers):
+        going_on = [reader for reader in self.readers if reader.goes_on or reader.positions]
+        for reader in going_on:
+            reader.goes_on = True  # also one whose snapshots were cut short: it hears the rest from its beginning
+        if going_on:
+            positions = [reader.positions for reader in going_on]
+            await socket.call("subscribe", channel="executions", **_behind(positions, is_cut=self._is_cut))
+        if len(going_on) < len(self.readers):
             await socket.call("subscribe", channel="executions", snap_orders=True)
 
     def take(self, message: Json) -> None:
+        self._is_cut = "partition" in message
         self.readers = [reader for reader in self.readers if not reader.mailbox.ended]
         followed = [reader.take(message) for reader in self.readers]  # each one hears it
         if not all(followed):
@@ -226,3 +236,12 @@ class ExecutionsFeed(Subscription):
     def fail(self, error: Exception) -> None:
         for reader in self.readers:
             reader.mailbox.end(error)
+
+
+def _behind(positions: Sequence[Mapping[int, int]], *, is_cut: bool) -> Json:
+    """Return how to ask for what comes behind the lowest of the positions in each partition."""
+    partitions = sorted({partition for each in positions for partition in each})
+    lowest = {partition: min(each.get(partition, 0) for each in positions) for partition in partitions}
+    if partitions == [0] and not is_cut:
+        return {"from_seq": lowest[0]}
+    return {"from_seqs": {str(partition): number for partition, number in lowest.items()}}

@@ -1,8 +1,8 @@
 """Servicing files: a CSV of events, booked whole or not at all through the public admin API, with a report per row.
 
 The columns are those of `POST /v1/admin/servicing` (docs/servicing.md). Every row is checked here first; then the file
-is one call, and so one command of the market. A row that was booked before counts as a duplicate: running a file again
-is harmless.
+is one call, and so one command of the market; in a market of several partitions of loans it is one for each partition.
+A row that was booked before counts as a duplicate: running a file again is harmless.
 Left out: what an event does to a loan (market/claims/servicing.py).
 """
 
@@ -90,23 +90,45 @@ def read(path: Path) -> list[FileRow]:
 async def send(rows: list[FileRow], client: Client) -> Summary:
     """Have the market book the rows, all or none; nothing is sent if one was refused already.
 
+    Where their loans are of several partitions it is all or none of each, up to the first that is refused.
+
     Raises ApiError for a refusal of the whole call (key, size), aiohttp.ClientError or TimeoutError without an answer.
     """
     summary = Summary(rows)
     if summary.refusals:
         return summary
     try:
+        await _send(rows, client, summary)
+    except ApiError as e:
+        if (partitions := e.body.get("partitions")) is None:
+            raise
+        for part in _by_partition(rows, partitions):
+            if not summary.refusals:
+                await _send(part, client, summary)
+    return summary
+
+
+async def _send(rows: list[FileRow], client: Client, summary: Summary) -> None:
+    """Send rows in one call, and note what became of each. Raises ApiError for a refusal that is of no row."""
+    try:
         _, answer = await retried(lambda: client.request("POST", PATH, {"events": [row.body for row in rows]}))
     except ApiError as e:
         row = _named_by(e, rows)
-        if row is None:
+        if row is None or "partitions" in e.body:
             raise
         row.refuse(str(e))
-        return summary
+        return
     for row, item in zip(rows, answer["items"], strict=True):
         row.outcome = RowOutcome.DUPLICATE if item["duplicate"] else RowOutcome.BOOKED
     summary.engine_seq = answer["engine_seq"]
-    return summary
+
+
+def _by_partition(rows: list[FileRow], partitions: str) -> list[list[FileRow]]:
+    """Return the rows of each partition. partitions: of each row, as the refusal says."""
+    parts: dict[str, list[FileRow]] = {}
+    for row, partition in zip(rows, partitions.split(), strict=True):
+        parts.setdefault(partition, []).append(row)
+    return list(parts.values())
 
 
 def _named_by(error: ApiError, rows: list[FileRow]) -> FileRow | None:

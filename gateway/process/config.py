@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.access.addresses import Network
 from gateway.process.logs import LogFormat
 from market.ids import Currency, Minor
+from market.partitions import PARTITIONS_MAX
 
 ENV_PREFIX = "DEBT_MARKET_"
 ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
@@ -179,6 +180,10 @@ class Settings(DatabaseSettings):
     )
     redis_url_file: Path | None = Field(default=None, description="file with the URL, which may have a password")
     bus_prefix: str = Field("debt-market", description="names of one market in a Redis that several share begin so")
+    partitions: int = Field(
+        1, ge=1, le=PARTITIONS_MAX, description="parts of the market's loans, each with an engine of its own"
+    )
+    partition: int = Field(0, ge=0, description="which of them an engine or a standby is of, counted from 0")
     leader_quiet_s: float = Field(
         1.5, gt=0, description="an engine that is silent for so long is away: a standby takes over, seconds"
     )
@@ -196,6 +201,12 @@ class Settings(DatabaseSettings):
     )
     drain_timeout_s: float = Field(default=10.0, ge=0, description="commands under way at a stop may take, seconds")
     shutdown_timeout_s: float = Field(default=5.0, ge=0, description="requests under way at a stop may take, seconds")
+
+    @model_validator(mode="after")
+    def _is_one_of_the_partitions(self) -> Self:
+        if self.partition >= self.partitions:
+            raise ValueError(f"--partition {self.partition} is none of {self.partitions}, which are counted from 0")
+        return self
 
     @field_validator("time_zone")
     @classmethod

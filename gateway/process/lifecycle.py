@@ -33,10 +33,10 @@ from gateway.requests.access import NewApiKey, Scope
 from gateway.ws.routes import GATE
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
-from market.partitions import schema_of
 from market.port import EnginePort, Phase
 from market.settlement.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from market.settlement.journal import HOUSE
+from market.settlement.merged import search_path
 from market.settlement.migrate import MigrationError, migrate
 from market.settlement.writer import PostgresStore
 
@@ -231,7 +231,7 @@ async def reading_pool(dsn: str, settings: Settings, *, at_once: bool = True) ->
         server_settings={
             "application_name": "debt-market gateway",
             "role": "debt_market_gateway",
-            "search_path": schema_of(0),
+            "search_path": search_path(settings.partitions),
         },
     )
     await reached(pool, dsn)

@@ -7,7 +7,7 @@ one that writes.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -31,7 +31,10 @@ Readiness = Callable[[], Awaitable[str]]  # "ready", or in one or two words what
 
 
 async def readiness(engine: EnginePort, pool: "asyncpg.Pool[asyncpg.Record]") -> str:
-    """Tell whether a gateway can serve: it follows an engine that takes commands, and reads from the database."""
+    """Tell whether a gateway can serve: it follows an engine that takes commands, and reads from the database.
+
+    Where there are several partitions, one whose engine takes commands is enough: the others' loans wait.
+    """
     if engine.phase is not Phase.ONLINE:
         return engine.phase
     try:
@@ -42,11 +45,12 @@ async def readiness(engine: EnginePort, pool: "asyncpg.Pool[asyncpg.Record]") ->
     return READY if engine.phase is Phase.ONLINE else engine.phase
 
 
-def health(state: str, epoch: int) -> tuple[dict[str, Any], HTTPStatus]:
-    """Return what /readyz answers. epoch: of the engine that is followed."""
+def health(state: str, epoch: int, phases: Sequence[Phase] = ()) -> tuple[dict[str, Any], HTTPStatus]:
+    """Return what /readyz answers. epoch: of the engine that is followed.  phases: of all partitions' engines."""
+    more = {"partitions": list(phases)} if len(phases) > 1 else {}
     if state != READY:
-        return {"status": state}, HTTPStatus.SERVICE_UNAVAILABLE
-    return {"status": READY, "epoch": epoch}, HTTPStatus.OK
+        return {"status": state, **more}, HTTPStatus.SERVICE_UNAVAILABLE
+    return {"status": READY, "epoch": epoch, **more}, HTTPStatus.OK
 
 
 @asynccontextmanager

@@ -52,7 +52,8 @@ from market.bus.standby import hurry_when_quiet
 from market.engine import Engine
 from market.events import Event, MarketChanged
 from market.ids import Seq
-from market.port import Committed, Phase
+from market.port import Committed, EnginePort, Phase
+from market.routing.router import Router
 from market.settlement.warm import WarmCopy
 from market.settlement.writer import PostgresStore
 
@@ -62,6 +63,8 @@ log = logging.getLogger(__name__)
 @asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[Running]:
     """Run the service as long as the context lasts. Raises StartError, also when the engine fails in mid-life."""
+    if settings.partitions > 1:
+        raise StartError("one process has one engine: run engines and gateways for --partitions")
     check_ready_file(settings.ready_file)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(bound_socket(settings.host, settings.port))
@@ -145,18 +148,32 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
         pool = await stack.enter_async_context(reading_pool(dsn, settings, at_once=False))
-        names = Names(settings.bus_prefix)
-        engine = RemoteEngine(
-            redis,
-            names,
-            pending_max=settings.inbox_max,
-            reply_timeout_s=settings.resolve_timeout_s,
-            quiet_s=settings.leader_quiet_s,
-        )
+        remotes = [
+            RemoteEngine(
+                redis,
+                Names(settings.bus_prefix, partition),
+                pending_max=settings.inbox_max,
+                reply_timeout_s=settings.resolve_timeout_s,
+                quiet_s=settings.leader_quiet_s,
+            )
+            for partition in range(settings.partitions)
+        ]
+        engine: EnginePort = remotes[0]
+        if len(remotes) > 1:
+            engine = router = Router(remotes)
+            stack.push_async_callback(router.stop)
         keys = KeyRing(pool, clock=time.time_ns, replays=await stack.enter_async_context(shared_replays(settings)))
         metrics, tracing = Metrics(of_engine=False), stack.enter_context(traced(settings, "gateway"))
-        metrics.watch("gateway_pending_commands", "Commands that the engine has not answered", lambda: engine.pending)
-        metrics.watch("gateway_engine_quiet_seconds", "Since the engine was last heard", engine.quiet_for_s)
+        metrics.watch(
+            "gateway_pending_commands",
+            "Commands that the engine has not answered",
+            lambda: sum(remote.pending for remote in remotes),
+        )
+        metrics.watch(
+            "gateway_engine_quiet_seconds",
+            "Since the engine was last heard",
+            lambda: max(remote.quiet_for_s() for remote in remotes),
+        )
         gateway = build_gateway(
             settings=settings,
             engine=engine,
@@ -167,23 +184,32 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             alone=False,
             tracing=tracing,
         )
-        await stack.enter_async_context(_task(engine.run(), "the way to the engine"))
-        try:
-            await asyncio.wait_for(engine.online(), settings.reconnect_s)
-        except TimeoutError as e:
-            raise StartError(f"no engine was heard over Redis in {settings.reconnect_s:g} s") from e
+        for remote in remotes:
+            await stack.enter_async_context(_task(remote.run(), "the way to the engine"))
+        await _heard(engine, settings.reconnect_s)
         await reached(keys.load())  # the engine has migrated by then
         await reached(gateway.sessions.load())
         follow = follow_credentials(dsn, keys, gateway.sessions)
         await stack.enter_async_context(_task(follow, "the ear for credentials"))
-        sharing = share_rates(redis, names, engine.gateway, gateway.rates)
+        sharing = share_rates(redis, remotes[0].names, remotes[0].gateway, gateway.rates)
         await stack.enter_async_context(_task(sharing, "the word of what accounts spend"))
         admin_key = await first_admin_key(keys)
         running = await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
         stack.callback(gateway.attachments.hand_over)  # before the sockets are closed, as is the last word of presence
-        presence = tell_presence(redis, names, engine.gateway, gateway.hub.attached)
-        await stack.enter_async_context(_task(presence, "the word that it is there"))
+        for remote in remotes:
+            presence = tell_presence(redis, remote.names, remote.gateway, gateway.hub.attached)
+            await stack.enter_async_context(_task(presence, "the word that it is there"))
         yield running
+
+
+async def _heard(engine: EnginePort, wait_s: float) -> None:
+    """Wait until the engine is heard: of several that a router joins all, or after `wait_s` at least one."""
+    try:
+        await asyncio.wait_for(engine.online(), wait_s)
+    except TimeoutError as e:
+        if engine.phase is not Phase.ONLINE:
+            raise StartError(f"no engine was heard over Redis in {wait_s:g} s") from e
+        log.warning("partitions_unheard phases=%s", ",".join(engine.phases))
 
 
 Process = Callable[[Settings], AbstractAsyncContextManager[object]]

@@ -17,6 +17,7 @@ from market.errors import MarketError, OrderClosed, UnknownOrder
 from market.events import ExecutionRow, OrderState, Serviced, Traded
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
+from market.partitions import STRIDE, schema_of
 from market.settlement.codec import load_rows
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 from market.settlement.title import FIRST, Link
@@ -87,10 +88,15 @@ class Span:
 
 
 class History:
-    """Reads through a pool whose role may read. An account is told of itself only."""
+    """Reads through a pool whose role may read. An account is told of itself only.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    partitions: of the market; where there are several the pool finds all that they have in one table each, but for
+    executions, which each numbers for itself.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", partitions: int = 1) -> None:
         self._pool = pool
+        self._partitions = partitions
         self._charting = asyncio.Semaphore(CHARTS_AT_ONCE)
 
     async def order(self, account_id: AccountId, order_id: OrderId) -> StoredOrder:
@@ -159,10 +165,26 @@ class History:
     ) -> tuple[list[StoredExecution], tuple[int, int] | None]:
         """Return fills behind `after` (message number, index in it), oldest first, and where the next page begins.
 
-        A page may have fewer fills than the limit though more follow, if a loan is asked for.
+        A page may have fewer fills than the limit though more follow, if a loan is asked for. Where there are several
+        partitions a page is of one, the lowest first; message numbers are counted from partition * STRIDE then.
         """
+        partition, sequence = divmod(after[0], STRIDE)
+        found, more = await self._fills(account_id, partition, span, (sequence, after[1]), limit)
+        if more is not None:
+            return found, (partition * STRIDE + more[0], more[1])
+        return found, ((partition + 1) * STRIDE, 0) if partition + 1 < self._partitions else None
+
+    def _table(self, name: str, partition: int) -> str:
+        """Return what a table is called that is read for one partition."""
+        return name if self._partitions == 1 else f"{schema_of(partition)}.{name}"
+
+    async def _fills(
+        self, account_id: AccountId, partition: int, span: Span, after: tuple[int, int], limit: int
+    ) -> tuple[list[StoredExecution], tuple[int, int] | None]:
+        if partition >= self._partitions:
+            return [], None
         records = await self._pool.fetch(
-            "SELECT sequence, engine_seq, at, rows::text AS rows FROM execution "
+            f"SELECT sequence, engine_seq, at, rows::text AS rows FROM {self._table('execution', partition)} "
             "WHERE account_id = $1 AND is_trade AND sequence >= $2 AND engine_seq > $3 AND at >= $4 AND at < $5 "
             "ORDER BY sequence LIMIT $6",
             account_id,
@@ -233,13 +255,16 @@ class History:
             )
 
     async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
-        """Return the trades since a time, at most the last `limit` of all, oldest first."""
-        records = await self._pool.fetch(
-            f"SELECT * FROM ({SELECT_TRADES} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
-            since,
-            limit,
-        )
-        return [_stored_trade(record) for record in records]
+        """Return the trades since a time, at most the last `limit` of all; those of a loan oldest first."""
+        found = []
+        for partition in range(self._partitions):
+            trades = SELECT_TRADES.replace("FROM trade", f"FROM {self._table('trade', partition)}")
+            found += await self._pool.fetch(
+                f"SELECT * FROM ({trades} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
+                since,
+                limit // self._partitions,
+            )
+        return [_stored_trade(record) for record in found]
 
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> list[StoredTrade]:
         """Return the trades behind `behind` of the commands after < seq <= until, oldest first."""

@@ -24,31 +24,39 @@ from market.claims.schedule import Schedule
 from market.events import ClaimChanged, LoanChanged
 from market.ids import AccountId, LoanId, PriceBp, Seq
 from market.money import div_half_up
+from market.partitions import STRIDE
 
 PAR = 10_000
-FLOWS = """
-    SELECT {key}, business_date, sum(amount)::bigint, coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::bigint,
+
+
+def _heard(seq: str) -> str:
+    """Say in SQL that a command is one of those up to $2, which bounds each partition's."""
+    return f"{seq} <= ($2::bigint[])[1 + ({seq}) / {STRIDE}]"
+
+
+FLOWS = f"""
+    SELECT {{key}}, business_date, sum(amount)::bigint, coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::bigint,
            sum(interest)::bigint, sum(fee)::bigint
     FROM (
-        SELECT {key}, business_date, -(principal + accrued + buyer_fee) AS amount, -accrued AS interest,
+        SELECT {{key}}, business_date, -(principal + accrued + buyer_fee) AS amount, -accrued AS interest,
                buyer_fee AS fee
-        FROM trade WHERE buyer = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
+        FROM trade WHERE buyer = $1 AND {_heard("seq")} AND ($3::text[] IS NULL OR loan_id = ANY ($3))
         UNION ALL
-        SELECT {key}, business_date, principal + accrued - seller_fee, accrued, seller_fee
-        FROM trade WHERE seller = $1 AND seq <= $2 AND ($3::text[] IS NULL OR loan_id = ANY ($3))
+        SELECT {{key}}, business_date, principal + accrued - seller_fee, accrued, seller_fee
+        FROM trade WHERE seller = $1 AND {_heard("seq")} AND ($3::text[] IS NULL OR loan_id = ANY ($3))
         UNION ALL
-        SELECT {key}, day.business_date, amount, interest, 0 FROM (
-            SELECT s.{key}, s.seq, sum(p.amount) AS amount,
+        SELECT {{key}}, day.business_date, amount, interest, 0 FROM (
+            SELECT s.{{key}}, s.seq, sum(p.amount) AS amount,
                    coalesce(sum(p.amount) FILTER (WHERE p.leg = 'interest'), 0) AS interest
             FROM servicing_event s
                 JOIN journal_entry e ON e.kind = 'servicing' AND e.reference = s.event_id
                 JOIN posting p ON p.entry_id = e.entry_id AND p.account_id = $1
-            WHERE s.seq <= $2 AND ($3::text[] IS NULL OR s.loan_id = ANY ($3)) GROUP BY s.{key}, s.seq
+            WHERE {_heard("s.seq")} AND ($3::text[] IS NULL OR s.loan_id = ANY ($3)) GROUP BY s.{{key}}, s.seq
         ) paid CROSS JOIN LATERAL (
             SELECT business_date FROM business_day
             WHERE since_seq <= paid.seq ORDER BY since_seq DESC LIMIT 1) day
         UNION ALL
-        SELECT l.{key}, day.business_date,
+        SELECT l.{{key}}, day.business_date,
                -div(2 * a.face::numeric * coalesce(before.outstanding, l.outstanding_at_registration)
                     + l.original_principal, 2 * l.original_principal), 0, 0
         FROM loan l JOIN assignment a ON a.loan_id = l.loan_id AND a.kind = 'issuance'
@@ -56,8 +64,8 @@ FLOWS = """
                 WHERE since_seq <= a.entry_id >> 20 ORDER BY since_seq DESC LIMIT 1) day
             LEFT JOIN LATERAL (SELECT outstanding FROM servicing_event s
                 WHERE s.loan_id = l.loan_id AND s.seq < a.entry_id >> 20 ORDER BY s.nr DESC LIMIT 1) before ON true
-        WHERE l.originator = $1 AND a.entry_id >> 20 <= $2 AND ($3::text[] IS NULL OR l.loan_id = ANY ($3))
-    ) flows GROUP BY {key}, business_date
+        WHERE l.originator = $1 AND {_heard("a.entry_id >> 20")} AND ($3::text[] IS NULL OR l.loan_id = ANY ($3))
+    ) flows GROUP BY {{key}}, business_date
 """
 FLOWS_OF_CLAIMS, FLOWS_OF_CURRENCIES = FLOWS.format(key="loan_id"), FLOWS.format(key="currency")
 
@@ -106,13 +114,15 @@ def holding(loan: LoanView, claim: ClaimChanged) -> Holding:
 
 
 async def claim_flows(
-    pool: "asyncpg.Pool[asyncpg.Record]", account_id: AccountId, *, up_to: Seq, loans: Sequence[LoanId]
+    pool: "asyncpg.Pool[asyncpg.Record]", account_id: AccountId, *, up_to: Sequence[Seq], loans: Sequence[LoanId]
 ) -> list[Flow]:
     """Return the flows of an account's claims on those loans, as commands up to `up_to` made them."""
     return [Flow(*record) for record in await pool.fetch(FLOWS_OF_CLAIMS, account_id, up_to, loans)]
 
 
-async def currency_flows(pool: "asyncpg.Pool[asyncpg.Record]", account_id: AccountId, *, up_to: Seq) -> list[Flow]:
+async def currency_flows(
+    pool: "asyncpg.Pool[asyncpg.Record]", account_id: AccountId, *, up_to: Sequence[Seq]
+) -> list[Flow]:
     """Return the flows of all its claims, by currency. Half a second for 10,000 claims with 120,000 payments."""
     return [Flow(*record) for record in await pool.fetch(FLOWS_OF_CURRENCIES, account_id, up_to, None)]
 

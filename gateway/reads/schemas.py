@@ -341,7 +341,7 @@ def book_object(views: Views, loan: LoanView, depth: Depth, now: int) -> Row:
     return {
         "symbol": loan.symbol,
         "loan_id": loan.loan_id,
-        "epoch": views.epoch,
+        "epoch": views.epoch_of(loan),
         "seq": depth.seq,
         "bids": level_rows(depth.bids),
         "asks": level_rows(depth.asks),

@@ -19,6 +19,7 @@ import asyncpg
 
 from market.ids import FIRST_QUOTE_ID, LoanId, Nanos, PriceBp
 from market.money import div_half_up
+from market.partitions import schema_of
 
 SECOND = 1_000_000_000
 HOUR_S, DAY_S = 3_600, 86_400
@@ -55,35 +56,34 @@ SELECT_NEWS = f"""
                 THEN width_bucket(greatest(slice.at - o.created_at, 0) / {SECOND}, $4::bigint[]) - 1 END AS wait,
            {{sums}}, max(slice.trade_id) AS trade_id
     FROM slice
-    JOIN loan l USING (loan_id)
-    LEFT JOIN orders o ON o.order_id = slice.waiting_order
+    JOIN {{ledger}}loan l USING (loan_id)
+    LEFT JOIN {{ledger}}orders o ON o.order_id = slice.waiting_order
     GROUP BY 1, 2, 3, 4
 """
 SLICE = f"""
         SELECT trade_id, loan_id, price, quantity, at, {{signs}},
                CASE WHEN taker_side = 'buy' AND sell_order_id < {FIRST_QUOTE_ID} THEN sell_order_id END AS waiting_order
-        FROM trade WHERE {{whose}} AND {{which}}"""
+        FROM {{ledger}}trade WHERE {{whose}} AND {{which}}"""
 # A first look reads a month, a later one some seconds: one plan for both would read a month each time.
 PLANNED_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 SELECT_LAST = "SELECT trade_id, price, at FROM trade WHERE trade_id = ANY($1)"
 
 
-def _query(whose: str) -> str:
+def _query(whose: str, ledger: str) -> str:
+    """Return what to ask a ledger. ledger: the name of its schema with a point, or nothing."""
     windows = range(len(WINDOWS_DAYS))
     before, begins = ([f"${5 + len(windows) * part + n}::bigint" for n in windows] for part in range(2))
     signs = ", ".join(f"(at >= {begin})::int AS sign_{n}" for n, begin in enumerate(begins))
-    slices = [SLICE.format(whose=whose, signs=signs, which=f"trade_id > $1 AND at >= {begins[-1]}")]
+    new = f"trade_id > $1 AND at >= {begins[-1]}"
+    slices = [SLICE.format(ledger=ledger, whose=whose, signs=signs, which=new)]
     for lost in windows:
         signs = ", ".join("-1" if n == lost else "0" for n in windows)
         which = f"trade_id <= $1 AND at >= {before[lost]} AND at < {begins[lost]}"
-        slices.append(SLICE.format(whose=whose, signs=signs, which=which))
+        slices.append(SLICE.format(ledger=ledger, whose=whose, signs=signs, which=which))
     sums = [
         f"sum(sign_{n}), sum(sign_{n} * slice.quantity), sum(sign_{n} * slice.price * slice.quantity)" for n in windows
     ]
-    return SELECT_NEWS.format(slices="\n        UNION ALL".join(slices), sums=", ".join(sums))
-
-
-OF_ALL, OF_LOAN = _query("$2::text IS NULL"), _query("loan_id = $2")
+    return SELECT_NEWS.format(ledger=ledger, slices="\n        UNION ALL".join(slices), sums=", ".join(sums))
 
 
 class By(StrEnum):
@@ -115,7 +115,7 @@ class Tally:
         """Count what came, or with negative sums what went. wait: None where nobody waited."""
         for index, amount in enumerate(sums):
             self.sums[index] += amount
-        self.last = max(self.last, last)
+        self.last = max(self.last, last, key=lambda each: (each[2], each[0]))
         if wait is not None:
             trades, face, _ = sums[-PARTS:]
             self.fills += trades
@@ -222,14 +222,19 @@ def _within(waits: Sequence[tuple[int, int]], total: int, percent: int) -> int |
 
 
 class _Scope:
-    """The whole market, or one loan: what was counted of it so far."""
+    """The whole market, or one loan: what was counted of it so far.
 
-    def __init__(self, loan_id: LoanId | None) -> None:
+    ledgers: of the partitions, as `_query` takes them; each numbers its own trades.
+    """
+
+    def __init__(self, loan_id: LoanId | None, ledgers: Sequence[str]) -> None:
         self.snapshot: Snapshot | None = None
         self.good_until = 0.0  # on the loop's clock
         self.running: asyncio.Task[Snapshot] | None = None
         self._loan_id = loan_id
-        self._counted = 0  # trades up to this one
+        whose = "$2::text IS NULL" if loan_id is None else "loan_id = $2"
+        self._queries = [_query(whose, ledger) for ledger in ledgers]
+        self._counted = [0] * len(ledgers)  # trades up to this one
         self._begins: list[int] | None = None  # of each window, at the last look
         self._tallies: Tallies = {}
 
@@ -238,16 +243,20 @@ class _Scope:
         begins = [now - days * DAY_S * SECOND for days in WINDOWS_DAYS]
         before = self._begins or begins
         begins = [max(pair) for pair in zip(begins, before, strict=True)]  # a clock that was set back moves no window
-        query = OF_ALL if self._loan_id is None else OF_LOAN
-        values = (self._counted, self._loan_id, DISCOUNTS_BP, WAITS_S, *before, *begins)
-        news = await connection.fetch(query, *values, timeout=timeout_s)
-        newest = {trade_id for *_, trade_id in news if trade_id > self._counted}
+        news, newest, counted = [], set[int](), []
+        for query, last in zip(self._queries, self._counted, strict=True):
+            values = (last, self._loan_id, DISCOUNTS_BP, WAITS_S, *before, *begins)
+            found = await connection.fetch(query, *values, timeout=timeout_s)
+            fresh = {trade_id for *_, trade_id in found if trade_id > last}
+            counted.append(max(fresh, default=last))
+            news += found
+            newest |= fresh
         lasts = {last[0]: tuple(last) for last in await connection.fetch(SELECT_LAST, list(newest))} if newest else {}
         for currency, grade, discount, wait, *sums, trade_id in news:
             tally = self._tallies.setdefault((currency, grade, discount), Tally())
             tally.add([int(amount) for amount in sums], wait, lasts.get(trade_id, NEVER_TRADED))
         self._tallies = {key: tally for key, tally in self._tallies.items() if tally.sums[-PARTS]}
-        self._counted, self._begins = max(newest, default=self._counted), begins
+        self._counted, self._begins = counted, begins
         rows = {}
         for by in CHOICES:
             rows[by] = grouped(self._tallies, by)
@@ -269,12 +278,14 @@ class Statistics:
         clock: Callable[[], int],
         age_s_max: float,
         timeout_s: float = 60.0,
+        partitions: int = 1,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._age_s_max = age_s_max
         self._timeout_s = timeout_s
-        self._market = _Scope(None)
+        self._ledgers = [""] if partitions == 1 else [f"{schema_of(each)}." for each in range(partitions)]
+        self._market = _Scope(None, self._ledgers)
         self._loans: OrderedDict[LoanId, _Scope] = OrderedDict()  # longest unasked first
         self._looking = asyncio.Semaphore(AT_ONCE)
 
@@ -282,7 +293,7 @@ class Statistics:
         return await self._of(self._market)
 
     async def of_loan(self, loan_id: LoanId) -> Snapshot:
-        scope = self._loans.setdefault(loan_id, _Scope(loan_id))
+        scope = self._loans.get(loan_id) or self._loans.setdefault(loan_id, _Scope(loan_id, self._ledgers))
         self._loans.move_to_end(loan_id)
         if len(self._loans) > KEPT_MAX:
             self._loans.popitem(last=False)

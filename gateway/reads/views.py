@@ -40,6 +40,7 @@ from market.events import (
 from market.ids import FIRST_QUOTE_ID, AccountId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.depth import FIRST_SEQ, DepthDelta, LevelBook
 from market.orderbook.order import FINAL_STATUSES, CancelReason, OrderStatus, Side
+from market.partitions import partition_of, seq_before
 from market.port import Committed
 from market.venue.rulebook import Rulebook
 
@@ -64,11 +65,12 @@ class LoanView:
 
     __slots__ = (
         *("_business_date", "_conservative", "_day", "_is_serviced", "_schedule", "_yields"),
-        *("book", "recent", "state", "symbol"),
+        *("book", "partition", "recent", "state", "symbol"),
     )
 
-    def __init__(self, state: LoanChanged, business_date: Callable[[], date]) -> None:
+    def __init__(self, state: LoanChanged, business_date: Callable[[], date], partition: int = 0) -> None:
         self.state = state
+        self.partition = partition
         self.symbol = f"{state.terms.loan_id}/{state.terms.currency}"
         self.book = LevelBook()
         self.recent: deque[tuple[Nanos, Traded]] = deque(maxlen=RECENT_TRADES)  # oldest first
@@ -213,15 +215,18 @@ class LoanView:
 class AccountView:
     """One account as its owner sees it. open_orders: oldest first.
 
+    cash: of all partitions, and what is on the way between two.  lines: what it is made of, if there are several.
+    exec_seqs: number of the last message, by partition.
     quotes: open sides.  lost_quotes: those that the last rebuild ended.
     """
 
-    __slots__ = ("cash", "claims", "exec_seq", "lost_quotes", "open_orders", "quotes", "state")
+    __slots__ = ("cash", "claims", "exec_seqs", "lines", "lost_quotes", "open_orders", "quotes", "state")
 
     def __init__(self, state: AccountChanged) -> None:
         self.state = state
-        self.exec_seq = state.exec_seq
+        self.exec_seqs: dict[int, int] = {}
         self.cash: dict[Currency, CashChanged] = {}
+        self.lines: dict[Currency, dict[int, CashChanged]] = {}
         self.claims: dict[LoanId, ClaimChanged] = {}
         self.open_orders: dict[OrderId, OrderState] = {}
         self.quotes: dict[OrderId, QuoteState] = {}
@@ -231,10 +236,23 @@ class AccountView:
     def account_id(self) -> AccountId:
         return self.state.account_id
 
+    @property
+    def exec_seq(self) -> int:
+        """The number of the last message of partition 0, which is the only one of most markets."""
+        return self.exec_seqs.get(0, 0)
 
-def quotes_ended(before: AccountView, after: AccountView) -> list[QuoteState]:
+    def add_up(self, currency: Currency) -> None:
+        """Make the cash of a currency from its lines. What one has sent counts until another has received it."""
+        lines = self.lines[currency].values()
+        total, held = sum(line.total - line.moved for line in lines), sum(line.held for line in lines)
+        self.cash[currency] = CashChanged(
+            account_id=self.account_id, currency=currency, total=Minor(total), held=Minor(held)
+        )
+
+
+def quotes_ended(before: Sequence[QuoteState], after: AccountView) -> list[QuoteState]:
     """Return the quotes that stood before a rebuild and do not after it, as they ended."""
-    return [_as_ended(quote) for order_id, quote in before.quotes.items() if order_id not in after.quotes]
+    return [_as_ended(quote) for quote in before if quote.order_id not in after.quotes]
 
 
 def _as_ended(quote: QuoteState) -> QuoteState:
@@ -244,13 +262,18 @@ def _as_ended(quote: QuoteState) -> QuoteState:
 class Views:
     """An engine listener; register it before every other one.
 
+    partitions: of the market; each is told by an engine of its own, with its own epoch, and a snapshot of one replaces
+    what is of that one. Of accounts, mode, day and rulebooks, which all of them tell, partition 0 has the say.
+
     A state of a book is named by the last command of the epoch that changed it, FIRST_SEQ if none did: so all who
     follow the same engine give a state the same number, whenever they began.
     """
 
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.engine_seq = Seq(0)
+    def __init__(self, *, partitions: int = 1) -> None:
+        self.partitions = partitions
+        self.epochs: dict[int, int] = {}  # of the partitions that were heard
+        self.seqs: dict[int, Seq] = {}  # and the last command of each
+        self._partition = 0  # that is heard now
         self.mode = Mode.OPEN
         self.business_date = date.min
         self.loans: dict[LoanId, LoanView] = {}
@@ -276,6 +299,25 @@ class Views:
             BookChanged: self._book_changed,
             Traded: self._traded,
         }
+
+    @property
+    def epoch(self) -> int:
+        """Which writer partition 0 has."""
+        return self.epochs.get(0, 0)
+
+    @property
+    def engine_seq(self) -> Seq:
+        """The last command of partition 0."""
+        return self.seqs.get(0, Seq(0))
+
+    @property
+    def heard(self) -> list[Seq]:
+        """The last command of each partition."""
+        return [self.seqs.get(partition, seq_before(partition)) for partition in range(self.partitions)]
+
+    def epoch_of(self, loan: LoanView) -> int:
+        """Which writer the loan's partition has."""
+        return self.epochs.get(loan.partition, 0)
 
     def loan(self, loan_id: LoanId) -> LoanView:
         try:
@@ -304,15 +346,15 @@ class Views:
             raise UnknownAccount(f"no account {account_id}") from None
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
-        former, self.loans = self.loans, {}
-        quoting, self.accounts = self.accounts, {}
-        self.rulebooks = {}
-        self.epoch, self.engine_seq = epoch, seq
+        former, quoting = self._forget(partition_of(seq))
+        self.epochs[self._partition], self.seqs[self._partition] = epoch, seq
         self._told = FIRST_SEQ
         owners = (MarketChanged, AccountChanged, LoanChanged)  # what the other events belong to, so first
         for event in events:
             if isinstance(event, owners):
                 self._handle(event)
+                if isinstance(event, AccountChanged):
+                    self.accounts[event.account_id].exec_seqs[self._partition] = event.exec_seq
         for event in events:
             if not isinstance(event, owners):
                 self._handle(event)
@@ -320,25 +362,30 @@ class Views:
             if account_id in quoting:
                 account.lost_quotes = quotes_ended(quoting[account_id], account)
         for loan_id, loan in self.loans.items():
-            loan.book.restart(self._touched_books.get(loan_id, FIRST_SEQ))
-            if loan_id in former:
-                loan.inherit(former[loan_id])
+            if loan.partition == self._partition:
+                loan.book.restart(self._touched_books.get(loan_id, FIRST_SEQ))
+                if loan_id in former:
+                    loan.inherit(former[loan_id])
         self._touched_books.clear()
         self._restated.clear()
 
     def on_epoch(self, epoch: int, seq: Seq) -> None:
-        """Drop all quotes, as the writer's death did: from the books, and from what they held."""
-        self.epoch, self.engine_seq = epoch, seq
+        """Drop all quotes of the partition, as its writer's death did: from the books, and from what they held."""
+        self._partition = partition_of(seq)
+        self.epochs[self._partition], self.seqs[self._partition] = epoch, seq
         for account in self.accounts.values():
-            account.lost_quotes = [_as_ended(quote) for quote in account.quotes.values()]
-            if account.quotes:
-                self._drop_quotes(account)
+            gone = [quote for quote in account.quotes.values() if self._is_here(quote.order_id)]
+            account.lost_quotes = [_as_ended(quote) for quote in gone]
+            if gone:
+                self._drop_quotes(account, gone)
         self.on_batch_end()
         for loan in self.loans.values():
-            loan.book.restart(FIRST_SEQ)
+            if loan.partition == self._partition:
+                loan.book.restart(FIRST_SEQ)
 
     def on_entry(self, entry: Committed) -> None:
-        self.engine_seq, self._told, self._at = entry.seq, entry.seq, entry.at
+        self._partition = partition_of(entry.seq)
+        self.seqs[self._partition], self._told, self._at = entry.seq, entry.seq, entry.at
         for event in entry.events:
             self._handle(event)
 
@@ -356,12 +403,43 @@ class Views:
             if (loan := self.loans.get(trade.loan_id)) is not None:
                 loan.traded(at, trade)
 
+    def _forget(self, partition: int) -> tuple[dict[LoanId, LoanView], dict[AccountId, list[QuoteState]]]:
+        """Forget what is of a partition; return its loans and quotes as they were."""
+        self._partition = partition
+        former = {loan_id: loan for loan_id, loan in self.loans.items() if loan.partition == partition}
+        quoting = {
+            account_id: [quote for quote in account.quotes.values() if self._is_here(quote.order_id)]
+            for account_id, account in self.accounts.items()
+        }
+        if self.partitions == 1:
+            self.loans, self.accounts, self.rulebooks = {}, {}, {}
+            return former, quoting
+        self.loans = {loan_id: loan for loan_id, loan in self.loans.items() if loan.partition != partition}
+        for account in self.accounts.values():
+            account.claims = {loan_id: claim for loan_id, claim in account.claims.items() if loan_id not in former}
+            account.open_orders = {n: order for n, order in account.open_orders.items() if not self._is_here(n)}
+            account.quotes = {n: quote for n, quote in account.quotes.items() if not self._is_here(n)}
+            for currency, lines in account.lines.items():
+                if lines.pop(partition, None) is not None:
+                    account.add_up(currency)
+        return former, quoting
+
+    def _is_here(self, order_id: OrderId) -> bool:
+        """Whether an order or quote is of the partition that is heard now."""
+        return partition_of(order_id) == self._partition
+
+    def _has_the_say(self, known: bool) -> bool:
+        """Whether what all partitions tell is taken from the one that is heard now. known: whether one has told it."""
+        return not self._partition or not known
+
     def _handle(self, event: Event) -> None:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
 
     def _market_changed(self, event: MarketChanged) -> None:
+        if not self._has_the_say(0 in self.epochs):
+            return
         self.mode = event.mode
         if self.business_date != event.business_date:
             self.business_date = event.business_date
@@ -371,15 +449,16 @@ class Views:
     def _account_changed(self, event: AccountChanged) -> None:
         account = self.accounts.get(event.account_id)
         if account is None:
-            self.accounts[event.account_id] = AccountView(event)
-        else:
+            account = self.accounts[event.account_id] = AccountView(event)
+        elif self._has_the_say(0 in account.exec_seqs):
             account.state = event
+        account.exec_seqs.setdefault(self._partition, event.exec_seq)
 
     def _loan_changed(self, event: LoanChanged) -> None:
         loan_id = event.terms.loan_id
         loan = self.loans.get(loan_id)
         if loan is None:
-            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date)
+            loan = self.loans[loan_id] = LoanView(event, lambda: self.business_date, self._partition)
             self._restated[loan_id] = loan
             return
         if replace(loan.state, last_price=event.last_price) != event:
@@ -387,14 +466,23 @@ class Views:
         loan.change(event)
 
     def _rulebook_changed(self, event: RulebookChanged) -> None:
-        self.rulebooks[event.rulebook.name] = event.rulebook
+        if self._has_the_say(event.rulebook.name in self.rulebooks):
+            self.rulebooks[event.rulebook.name] = event.rulebook
 
     def _schedule_changed(self, event: ScheduleChanged) -> None:
         loan = self._restated[event.loan_id] = self.loans[event.loan_id]
         loan.reschedule(event.schedule)
 
     def _cash_changed(self, event: CashChanged) -> None:
-        self.accounts[event.account_id].cash[event.currency] = event
+        account = self.accounts[event.account_id]
+        if self.partitions == 1:
+            account.cash[event.currency] = event
+        else:
+            self._line_changed(account, event)
+
+    def _line_changed(self, account: AccountView, event: CashChanged) -> None:
+        account.lines.setdefault(event.currency, {})[self._partition] = event
+        account.add_up(event.currency)
 
     def _claim_changed(self, event: ClaimChanged) -> None:
         self.accounts[event.account_id].claims[event.loan_id] = event
@@ -410,24 +498,25 @@ class Views:
             else:
                 quotes[quote.order_id] = quote
 
-    def _drop_quotes(self, account: AccountView) -> None:
+    def _drop_quotes(self, account: AccountView, gone: Sequence[QuoteState]) -> None:
         """From now on only orders hold something. What a quote holds is not told with each change: it is summed up."""
-        for quote in account.quotes.values():
+        for quote in gone:
             loan = self.loans[quote.loan_id]
             self._touched_books[quote.loan_id] = self._told
             left = Face(loan.book.total(quote.side, quote.price) - quote.leaves)
             loan.book.apply((LevelChange(quote.side, quote.price, left),))
+            del account.quotes[quote.order_id]
         cash, face = Counter[Currency](), Counter[LoanId]()
         for order in account.open_orders.values():
-            if order.side is Side.BUY:
-                cash[order.currency] += order.hold
-            else:
+            if order.side is Side.SELL:
                 face[order.loan_id] += order.hold
-        for currency in {quote.currency for quote in account.quotes.values() if quote.side is Side.BUY}:
-            account.cash[currency] = replace(account.cash[currency], held=Minor(cash[currency]))
-        for loan_id in {quote.loan_id for quote in account.quotes.values() if quote.side is Side.SELL}:
+            elif self._is_here(order.order_id):
+                cash[order.currency] += order.hold
+        for currency in {quote.currency for quote in gone if quote.side is Side.BUY}:
+            line = account.cash[currency] if self.partitions == 1 else account.lines[currency][self._partition]
+            self._cash_changed(replace(line, held=Minor(cash[currency])))
+        for loan_id in {quote.loan_id for quote in gone if quote.side is Side.SELL}:
             account.claims[loan_id] = replace(account.claims[loan_id], held=Face(face[loan_id]))
-        account.quotes.clear()
 
     def _hold_changed(self, event: HoldChanged) -> None:
         orders = self.accounts[event.account_id].open_orders
@@ -436,7 +525,7 @@ class Views:
 
     def _executed(self, event: Executed) -> None:
         account = self.accounts[event.account_id]
-        account.exec_seq = event.sequence
+        account.exec_seqs[self._partition] = event.sequence
         for row in event.rows:
             if row.order.order_id >= FIRST_QUOTE_ID:
                 continue

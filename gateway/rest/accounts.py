@@ -29,6 +29,7 @@ from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, page, pa
 from gateway.rest.orders import SPAN
 from gateway.wire import SECOND, time_text, yield_text
 from market.errors import InvalidArguments
+from market.partitions import partition_of
 
 
 async def executions(call: Call) -> web.Response:
@@ -40,6 +41,8 @@ async def executions(call: Call) -> web.Response:
     items = [
         {**execution_row(each.row, engine_seq=each.engine_seq, at=each.at), "sequence": each.sequence} for each in found
     ]
+    if call.api.views.partitions > 1:
+        items = [{**item, "partition": partition_of(each.engine_seq)} for item, each in zip(items, found, strict=True)]
     return page(items, None if more is None else cursor_of(*more))
 
 
@@ -62,7 +65,7 @@ async def positions(call: Call) -> web.Response:
     [after] = call.query.cursor(str) or [""]
     limit = call.query.limit()
     held = [claim for loan_id, claim in claims if claim.total and loan_id > after]
-    on, up_to = views.business_date, views.engine_seq
+    on, up_to = views.business_date, views.heard
     holdings = [holding(views.loans[claim.loan_id], claim) for claim in held[:limit]]
     items = [position_row(views.loans[each.claim.loan_id], each, on) for each in holdings]
     loans = [each.claim.loan_id for each in holdings]
@@ -76,7 +79,7 @@ async def positions(call: Call) -> web.Response:
 async def performance(call: Call) -> web.Response:
     """The result of all claims that the account ever had, by currency. Added up off the loop, like expected flows."""
     views = call.api.views
-    on, up_to = views.business_date, views.engine_seq
+    on, up_to = views.business_date, views.heard
     holdings = [holding(views.loans[loan_id], claim) for loan_id, claim in call.account.claims.items()]
     flows = await currency_flows(call.api.pool, call.principal.account_id, up_to=up_to)
     return page_of(call, await asyncio.to_thread(performance_rows, holdings, flows, on), currency=str)

@@ -23,12 +23,15 @@ async def get_time(call: Call) -> web.Response:
 
 async def get_status(call: Call) -> web.Response:
     rules = call.api.sign_ups
+    engine = call.api.engine
     more = {
         "time_zone": call.api.time_zone,
-        "engine": call.api.engine.phase,
+        "engine": engine.phase,
         "simulated": bool(rules.cash),
         "sign_up": rules.allowed,
     }
+    if len(engine.phases) > 1:
+        more["engines"] = engine.phases
     return reply({**status_row(call.api.views, call.now), **more})
 
 
@@ -88,7 +91,7 @@ async def is_alive(_: Call) -> web.Response:
 async def is_ready(call: Call) -> web.Response:
     """Ready when commands are taken and the database answers."""
     engine = call.api.engine
-    body, status = health(await readiness(engine, call.api.pool), engine.epoch)
+    body, status = health(await readiness(engine, call.api.pool), engine.epoch, engine.phases)
     return reply(body, status=status)
 
 

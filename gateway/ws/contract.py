@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from gateway.answers.board import LoanPart
 from gateway.answers.fields import Checksum, Count, Factor, Moment, Money, OrderIdOut, TradeIdOut, Ytm
 from gateway.answers.loans import Loan, LoanInfo
+from gateway.answers.market import PartitionState
 from gateway.answers.orders import ExecutionFields, FeeOut, Order, PricedOrder
 from gateway.answers.prices import CandleRow, PriceLevel, PublicTrade
 from gateway.answers.socket import (
@@ -59,7 +60,10 @@ class StateRow(BaseModel):
 
 
 class StatusRow(BaseModel):
-    """The first of a connection has its id and the challenge for `login`; that of a web session says whose it is."""
+    """The first of a connection has its id and the challenge for `login`; that of a web session says whose it is.
+
+    partitions: of a market that has several; epoch and engine_seq are those of partition 0 then.
+    """
 
     system: Literal["online", "cancel_only", "post_only", "maintenance"]
     mode: Mode
@@ -73,6 +77,7 @@ class StatusRow(BaseModel):
     account: str | None = None
     scopes: list[Scope] | None = None
     reason: str | None = None
+    partitions: list[PartitionState] | None = None
 
 
 class BookRow(StateRow):
@@ -255,7 +260,10 @@ CHANNEL_DOCS = {
         (BoardRow, BoardPartRow, LeavingRow), "The best of all loans by filter and order", more=("board",)
     ),
     "executions": ChannelDoc(
-        (ExecutionRow,), "One's own orders and fills, numbered per account", True, ("sequence", "prev_sequence")
+        (ExecutionRow,),
+        "One's own orders and fills, numbered per account",
+        True,
+        ("sequence", "prev_sequence", "partition"),
     ),
     "balances": ChannelDoc((BalanceRow,), "One's own cash and claims", True),
     "quotes": ChannelDoc((QuoteRow,), "One's own quotes", True),
@@ -264,4 +272,5 @@ MORE: dict[str, dict[str, Any]] = {
     "board": {"type": "string", "description": "which of the boards that the socket looks at, as acknowledged"},
     "sequence": {"type": "integer", "minimum": 0},
     "prev_sequence": {"type": "integer", "minimum": 0, "description": "of updates"},
+    "partition": {"type": "integer", "minimum": 0, "description": "that counts them, in a market of several"},
 }

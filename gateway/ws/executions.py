@@ -4,7 +4,7 @@ What was committed before a reader joins is read from the database; from the mom
 number it hears live. That needs no buffer: a reader joins in the very step in which it finds nothing missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from market.errors import InvariantViolation
 from market.events import Executed, ExecutionRow, OrderState
 from market.ids import AccountId, LoanId, Nanos, Seq, TradeId
 from market.orderbook.order import ExecType, OrderStatus
+from market.partitions import partition_of
 
 CHANNEL = "executions"
 MESSAGES_PER_READ = 500
@@ -36,11 +37,13 @@ class History(Protocol):
     """Where past messages are read."""
 
     async def executions(
-        self, account_id: AccountId, *, after: int, until: int, limit: int
+        self, account_id: AccountId, *, after: int, until: int, limit: int, partition: int
     ) -> Sequence[CommittedExecution]:
-        """Return messages with after < sequence <= until, in order, at most `limit` of them."""
+        """Return messages of a partition with after < sequence <= until, in order, at most `limit` of them."""
 
-    async def last_fills(self, account_id: AccountId, *, until: int, limit: int) -> Sequence[CommittedExecution]:
+    async def last_fills(
+        self, account_id: AccountId, *, until: int, limit: int, partition: int
+    ) -> Sequence[CommittedExecution]:
         """Return the last messages of trades with sequence <= until, in order, at most `limit` of them."""
 
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> Sequence[StoredTrade]:
@@ -51,22 +54,27 @@ class History(Protocol):
 
 
 class ExecutionsFeed:
-    """The readers of one account's stream. readers: the number of the last message that each was sent."""
+    """The readers of one account's stream in one partition. readers: the number of the last message each was sent.
 
-    def __init__(self, views: Views, account_id: AccountId) -> None:
+    Where there are several partitions a message says which one's it is, and its number counts there.
+    """
+
+    def __init__(self, views: Views, account_id: AccountId, partition: int = 0) -> None:
         self.readers: dict[Outbox, int] = {}
+        self.partition = partition
         self._views = views
         self._account_id = account_id
+        self._more = {"partition": partition} if views.partitions > 1 else {}
 
     @property
     def sequence(self) -> int:
         """The number of the account's last committed message."""
-        return self._views.account(self._account_id).exec_seq
+        return self._views.account(self._account_id).exec_seqs.get(self.partition, 0)
 
     def executed(self, event: Executed, engine_seq: Seq, at: Nanos) -> None:
         """Send a message that was just committed. Every reader has its predecessor: that is what joining means."""
         if self.readers:
-            message = update(event, engine_seq, at)
+            message = self._update(event, engine_seq, at)
             for reader in self.readers:
                 reader.send(message)
                 self.readers[reader] = event.sequence
@@ -81,11 +89,13 @@ class ExecutionsFeed:
     async def join(self, reader: Outbox, position: int, history: History) -> None:
         """Send what was committed after `position`, then go live."""
         while position < (target := self.sequence):
-            messages = await history.executions(self._account_id, after=position, until=target, limit=MESSAGES_PER_READ)
+            messages = await history.executions(
+                self._account_id, after=position, until=target, limit=MESSAGES_PER_READ, partition=self.partition
+            )
             if not messages:
                 raise InvariantViolation(f"executions of {self._account_id} after {position} are not in the database")
             for message in messages:
-                reader.send(update(message.executed, message.engine_seq, message.at), excused=True)
+                reader.send(self._update(message.executed, message.engine_seq, message.at), excused=True)
             position = messages[-1].executed.sequence
             await reader.drain()
         if not reader.closed:
@@ -95,17 +105,24 @@ class ExecutionsFeed:
         """Send open orders and the last fills, both as of one sequence number; return that number."""
         sequence = self.sequence
         if orders:
-            rows = [order_row(order) for order in self._views.account(self._account_id).open_orders.values()]
-            reader.send(_message("snapshot", rows, sequence), excused=True)
+            rows = [order_row(order) for order in self._open_orders()]
+            reader.send(self._message("snapshot", rows, sequence), excused=True)
         if trades:
-            fills = await history.last_fills(self._account_id, until=sequence, limit=50)
+            fills = await history.last_fills(self._account_id, until=sequence, limit=50, partition=self.partition)
             rows = [row for fill in fills for row in rows_of(fill.executed, fill.engine_seq, fill.at)]
-            reader.send(_message("snapshot", rows[-50:], sequence), excused=True)
+            reader.send(self._message("snapshot", rows[-50:], sequence), excused=True)
         return sequence
 
+    def _open_orders(self) -> Iterator[OrderState]:
+        orders = self._views.account(self._account_id).open_orders.values()
+        return (order for order in orders if partition_of(order.order_id) == self.partition)
 
-def update(event: Executed, engine_seq: Seq, at: Nanos) -> Message:
-    return _message("update", rows_of(event, engine_seq, at), event.sequence, prev_sequence=event.sequence - 1)
+    def _update(self, event: Executed, engine_seq: Seq, at: Nanos) -> Message:
+        rows = rows_of(event, engine_seq, at)
+        return self._message("update", rows, event.sequence, prev_sequence=event.sequence - 1)
+
+    def _message(self, kind: str, rows: list[dict[str, Any]], sequence: int, **more: int) -> Message:
+        return Message({"channel": CHANNEL, "type": kind, "data": rows, "sequence": sequence, **self._more, **more})
 
 
 def rows_of(event: Executed, engine_seq: Seq, at: Nanos) -> list[dict[str, Any]]:
@@ -122,7 +139,3 @@ def order_row(order: OrderState) -> dict[str, Any]:
 def engine_seq_of(exec_id: str) -> Seq:
     """Return the number of the command that made an execution: it is the first part of its id, `E<seq>-<n>`."""
     return Seq(int(exec_id[1:].partition("-")[0]))
-
-
-def _message(kind: str, rows: list[dict[str, Any]], sequence: int, **more: int) -> Message:
-    return Message({"channel": CHANNEL, "type": kind, "data": rows, "sequence": sequence, **more})

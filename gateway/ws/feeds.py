@@ -50,6 +50,10 @@ class Feed:
         self.readers: dict[Outbox, None] = {}
         self._joining = 0
 
+    def is_of(self, partition: int) -> bool:  # noqa: ARG002
+        """Whether a rebuild of that partition may change what it says."""
+        return True
+
     @property
     def is_wanted(self) -> bool:
         """Whether somebody reads it or is about to: one that isn't wanted may be forgotten."""
@@ -112,6 +116,9 @@ class LoanFeed(StateFeed):
         self._loan_id = loan_id
         self._clock = clock
 
+    def is_of(self, partition: int) -> bool:
+        return self.loan.partition == partition
+
     @property
     def loan(self) -> LoanView:
         return self._views.loans[self._loan_id]
@@ -130,6 +137,11 @@ class BookFeed(LoanFeed):
         self._depth = depth
         self._steps = steps
         self._known: Depth | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Of the loan's writer: numbers of one mean nothing in the next."""
+        return self._views.epoch_of(self.loan)
 
     def rows(self) -> list[Row]:
         return [self._row(self.base(), self.now())]
@@ -152,7 +164,7 @@ class BookFeed(LoanFeed):
         """
         book = self.loan.book
         now = book.view(self._depth).seq
-        if epoch not in (None, self._views.epoch) or seq > now:
+        if epoch not in (None, self.epoch) or seq > now:
             return None
         if seq == now:
             return []
@@ -181,7 +193,7 @@ class BookFeed(LoanFeed):
     def _row(self, depth: Depth | DepthDelta, at: Nanos) -> Row:
         return {
             "symbol": self.loan.symbol,
-            "epoch": self._views.epoch,
+            "epoch": self.epoch,
             "seq": depth.seq,
             "bids": level_rows(depth.bids),
             "asks": level_rows(depth.asks),

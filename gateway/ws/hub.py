@@ -8,6 +8,7 @@ Invariant: nothing in here raises into the engine or waits. What goes wrong in s
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from gateway.process.metrics import Metrics
@@ -44,6 +45,7 @@ from market.events import (
     Traded,
 )
 from market.ids import AccountId, LoanId, Nanos, OrderId, Seq, TradeId
+from market.partitions import partition_of
 from market.port import Committed
 
 log = logging.getLogger(__name__)
@@ -98,14 +100,14 @@ class Hub:
         self._clock = clock
         self._metrics = metrics
         self._feeds: dict[Key, Feed] = {}
-        self._executions: dict[AccountId, ExecutionsFeed] = {}
+        self._executions: dict[AccountId, tuple[ExecutionsFeed, ...]] = {}  # of each partition
         self._written: set[Outbox] = set()  # have written something that may not have left yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._at = Nanos(0)
         self._mode = Mode.OPEN
-        self._epoch = 0
-        self._told = Seq(0)  # the last command whose trades were told
-        self._last_trade = TradeId(0)  # of those, if this process told any
+        self._epochs: dict[int, int] = {}  # of each partition
+        self._told: dict[int, Seq] = {}  # the last command of each whose trades were told
+        self._last_trade: dict[int, TradeId] = {}  # of those, where this process told any
         # What this batch touched.
         self._tickers: dict[LoanId, None] = {}
         self._traded: dict[LoanId, None] = {}
@@ -146,11 +148,15 @@ class Hub:
     def quotes(self, account_id: AccountId) -> QuotesFeed:
         return self._feed(("quotes", account_id, 0), lambda: QuotesFeed(self.views, account_id, self._clock))
 
-    def executions(self, account_id: AccountId) -> ExecutionsFeed:
-        feed = self._executions.get(account_id)
-        if feed is None:
-            feed = self._executions[account_id] = ExecutionsFeed(self.views, account_id)
-        return feed
+    def executions(self, account_id: AccountId) -> Sequence[ExecutionsFeed]:
+        """Return an account's stream in each partition."""
+        feeds = self._executions.get(account_id)
+        if feeds is None:
+            partitions = range(self.views.partitions)
+            feeds = self._executions[account_id] = tuple(
+                ExecutionsFeed(self.views, account_id, partition) for partition in partitions
+            )
+        return feeds
 
     def leave(self, feed: Feed, reader: Outbox) -> None:
         """Take a reader off a feed; a feed that nobody reads is forgotten."""
@@ -163,7 +169,7 @@ class Hub:
     @property
     def reader_count(self) -> int:
         """Subscriptions of all sockets."""
-        feeds: list[Feed | ExecutionsFeed] = [*self._feeds.values(), *self._executions.values()]
+        feeds: list[Feed | ExecutionsFeed] = [*self._feeds.values(), *chain(*self._executions.values())]
         return sum(len(feed.readers) for feed in feeds)
 
     def written(self, outbox: Outbox) -> None:
@@ -179,12 +185,16 @@ class Hub:
     # What the engine tells
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        """Every state is told anew, executions and trades that were missed come from the database."""
+        """Every state is told anew, executions and trades that were missed come from the database.
+
+        Of the partition that was rebuilt, that is: what the others told stands.
+        """
         self._mode = self.views.mode
         self._forget_batch()
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self.steps.clear()
+        partition = partition_of(seq)
+        if epoch != self._epochs.get(partition):
+            self._epochs[partition] = epoch
+            self._forget_steps(partition)
         self._guard(self._restart, seq)
 
     def on_epoch(self, epoch: int, seq: Seq) -> None:
@@ -205,15 +215,16 @@ class Hub:
             log.exception("publish_failed")
 
     def _tell(self, entry: Committed) -> None:
-        self._told = entry.seq
+        partition = partition_of(entry.seq)
+        self._told[partition] = entry.seq
         trades: dict[LoanId, list[Traded]] = {}
         for event in entry.events:
             match event:
                 case Executed():
                     if (executions := self._executions.get(event.account_id)) is not None:
-                        executions.executed(event, entry.seq, entry.at)
+                        executions[partition].executed(event, entry.seq, entry.at)
                 case Traded():
-                    self._last_trade = event.trade_id
+                    self._last_trade[partition] = event.trade_id
                     trades.setdefault(event.loan_id, []).append(event)
                 case CashChanged():
                     self._balances.setdefault(event.account_id, set()).add(event.currency)
@@ -293,21 +304,31 @@ class Hub:
             session.outbox.send(message, excused=True)
 
     def _restart(self, seq: Seq) -> None:
+        partition = partition_of(seq)
         self.tell_status()
-        if self._told:
-            self.spawn(self._tell_missed_trades(self._told, seq))
-        self._told = seq
+        if told := self._told.get(partition):
+            self.spawn(self._tell_missed_trades(partition, told, seq))
+        self._told[partition] = seq
         for feed in self._feeds.values():
-            if isinstance(feed, StateFeed):
+            if isinstance(feed, StateFeed) and feed.is_of(partition):
                 feed.restart()
-        for executions in self._executions.values():
+        for feeds in self._executions.values():
+            executions = feeds[partition]
             for reader, position in executions.left_behind().items():
                 self.spawn(self._rejoin(executions, reader, position))
 
-    async def _tell_missed_trades(self, after: Seq, until: Seq) -> None:
+    def _forget_steps(self, partition: int) -> None:
+        loans = self.views.loans
+        if self.views.partitions == 1:
+            self.steps.clear()
+        else:
+            self.steps.clear_of(lambda loan_id: loan_id not in loans or loans[loan_id].partition == partition)
+
+    async def _tell_missed_trades(self, partition: int, after: Seq, until: Seq) -> None:
         """Tell trades whose commit was in doubt. None overtakes them: a rebuilt market first takes only cancels."""
-        for missed in await self._history.trades_between(self._last_trade, after=after, until=until):
-            self._last_trade = max(self._last_trade, missed.trade.trade_id)
+        behind = self._last_trade.get(partition, TradeId(0))
+        for missed in await self._history.trades_between(behind, after=after, until=until):
+            self._last_trade[partition] = max(self._last_trade.get(partition, behind), missed.trade.trade_id)
             self.views.add_past_trades([(missed.at, missed.trade)])
             self._tell_trades(missed.trade.loan_id, [missed.trade], missed.at)
             self._tell_candles([missed.trade.loan_id])

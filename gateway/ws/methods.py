@@ -25,7 +25,7 @@ from gateway.wire import SECOND, minor_text, order_id_text, printable, time_text
 from gateway.ws.dead_man import DEAD_MAN_S_MAX
 from gateway.ws.quotes import mass_quote, quote_cancel, reset_mmp, set_mmp
 from gateway.ws.session import CLOSE_AUTH, DATABASE_TROUBLE, NOTHING, Method, Request, Session
-from gateway.ws.subscriptions import resync, subscribe, unsubscribe
+from gateway.ws.subscriptions import last_seqs, resync, subscribe, unsubscribe
 from market.commands import (
     AmendOrder,
     CancelOrder,
@@ -199,8 +199,7 @@ async def login(session: Session, request: Request) -> None:
         return
     at_end = asked.cancel_on_disconnect
     session.log_in(who, asked.session, at_end.grace_ms / 1_000 if at_end is not None and at_end.enabled else None)
-    account = gate.views.account(who.account_id)
-    told = {"account": who.account_id, "scopes": sorted(who.scopes), "last_exec_seq": account.exec_seq}
+    told = {"account": who.account_id, "scopes": sorted(who.scopes), **last_seqs(gate.hub.executions(who.account_id))}
     session.reply(request, told | {"session": session.name})
 
 

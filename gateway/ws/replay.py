@@ -9,7 +9,7 @@ is reached, the book that has not changed for longest loses its oldest steps: wh
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from struct import calcsize, pack, unpack
 
@@ -40,6 +40,11 @@ class BookSteps:
         """Numbers begin anew: another epoch."""
         self._rings.clear()
         self.bytes_held = 0
+
+    def clear_of(self, is_rebuilt: Callable[[LoanId], bool]) -> None:
+        """Numbers of some loans' books begin anew."""
+        for loan_id in [loan_id for loan_id in self._rings if is_rebuilt(loan_id)]:
+            self._drop(loan_id)
 
     def add(self, loan_id: LoanId, book: LevelBook) -> None:
         """Keep what the book's last flush changed, if it did."""

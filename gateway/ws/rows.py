@@ -32,7 +32,7 @@ SYSTEM = {
 
 
 def status_row(views: Views, now: int) -> Row:
-    return {
+    row = {
         "system": SYSTEM[views.mode],
         "mode": views.mode,
         "api_version": API_VERSION,
@@ -41,6 +41,12 @@ def status_row(views: Views, now: int) -> Row:
         "business_date": views.business_date.isoformat(),
         "server_time": time_text(now),
     }
+    if views.partitions > 1:
+        row["partitions"] = [
+            {"partition": partition, "epoch": epoch, "engine_seq": views.seqs[partition]}
+            for partition, epoch in sorted(views.epochs.items())
+        ]
+    return row
 
 
 def level_rows(levels: Sequence[tuple[PriceBp, Face]]) -> list[Row]:

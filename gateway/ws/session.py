@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
@@ -128,7 +128,7 @@ class Session:
         self.name: str = connection_id  # the session that its orders belong to
         self.feeds: dict[Key, Feed] = {}
         self.streams: set[str] = set()  # status and heartbeat, which every socket gets
-        self.executions: ExecutionsFeed | None = None
+        self.executions: Sequence[ExecutionsFeed] = ()  # of each partition, if any
         self.failed_logins = 0
         self.grace_s: float | None = None  # before all orders are cancelled when the connection ends; None: they stay
         self.asked_for_cancel: dict[AccountId, Principal] = {}  # accounts with orders that end with the connection
@@ -284,9 +284,9 @@ class Session:
         self.leave_executions()
 
     def leave_executions(self) -> None:
-        if self.executions is not None:
-            self.executions.readers.pop(self.outbox, None)
-            self.executions = None
+        for feed in self.executions:
+            feed.readers.pop(self.outbox, None)
+        self.executions = ()
 
     # Incoming
 

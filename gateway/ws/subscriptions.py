@@ -4,7 +4,7 @@ A snapshot and the registration for what follows it are one step without an awai
 waited for, so that a wish for thousands of books needs no more memory than one for ten.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,9 +15,11 @@ from gateway.requests.fields import Name
 from gateway.requests.fields import Request as Params
 from gateway.wire import printable
 from gateway.ws.board import CHANNEL, BoardChoice, BoardFeed, BoardSubscription, board_id
+from gateway.ws.executions import ExecutionsFeed
 from gateway.ws.feeds import BookFeed, Feed, StateFeed, status_message
 from gateway.ws.session import NOTHING, Request, Session
 from market.errors import InvalidArguments, UnknownLoan
+from market.partitions import PARTITIONS_MAX
 
 SYMBOLS_MAX = 20_000
 PER_SYMBOL = ("book", "bbo", "ticker", "trade", "ohlc", "instrument")
@@ -29,11 +31,13 @@ Channel = Literal[
     "book", "bbo", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "executions", "balances", "quotes"
 ]
 OF_CHANNEL = {  # what only some channels have
-    "executions": ("snap_orders", "snap_trades", "from_seq"),
+    "executions": ("snap_orders", "snap_trades", "from_seq", "from_seqs"),
     "book": ("from_seq", "epoch"),
     "ticker": ("event_trigger",),
 }
 OF_SOME = frozenset(name for names in OF_CHANNEL.values() for name in names)
+ExecutionNumber = Annotated[int, Field(ge=0, lt=2**63)]
+PartitionText = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]?)$")]
 Symbols = Annotated[list[Name], Field(min_length=1, max_length=SYMBOLS_MAX)]
 
 
@@ -68,6 +72,7 @@ class Subscription(Choice):
     """snapshot: sent by default, but not for trades.
 
     from_seq: the last number that was seen, of `executions` or of the one book that is named.  epoch: of that book.
+    from_seqs: of `executions` in a market of several partitions, by partition; of one that is not named, none was.
     event_trigger: what existing clients say of `ticker`; it is told on either event in any case.
     """
 
@@ -75,6 +80,7 @@ class Subscription(Choice):
     snap_orders: bool | None = None
     snap_trades: bool | None = None
     from_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    from_seqs: Annotated[dict[PartitionText, ExecutionNumber], Field(max_length=PARTITIONS_MAX)] | None = None
     epoch: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     event_trigger: Literal["bbo", "trades"] | None = None
 
@@ -87,6 +93,8 @@ class Subscription(Choice):
             raise InvalidArguments("from_seq: belongs to one book, so name one symbol", field="from_seq")
         if self.epoch is not None and self.from_seq is None:
             raise InvalidArguments("epoch: goes with from_seq", field="epoch")
+        if self.from_seq is not None and self.from_seqs is not None:
+            raise InvalidArguments("from_seq, from_seqs: one of the two", field="from_seqs")
 
     @property
     def wants_snapshot(self) -> bool:
@@ -213,17 +221,47 @@ async def _resume(
 async def _subscribe_executions(session: Session, request: Request, choice: Subscription) -> None:
     who = session.payer(request, choice.token, Scope.READ, Bucket.SUBSCRIPTIONS)
     gate = session.gate
-    feed = gate.hub.executions(who.account_id)
-    position = feed.sequence if choice.from_seq is None else choice.from_seq
-    if position > feed.sequence:
-        raise InvalidArguments(f"from_seq: the last sequence is {feed.sequence}", field="from_seq")
+    feeds = gate.hub.executions(who.account_id)
+    seen = _seen(choice, feeds)
     session.leave_executions()
-    session.reply(request, {"channel": "executions", "account": who.account_id, "last_exec_seq": feed.sequence})
-    if choice.from_seq is None:
-        orders = choice.wants_snapshot if choice.snap_orders is None else choice.snap_orders
-        position = await feed.snapshot(session.outbox, gate.history, orders=orders, trades=bool(choice.snap_trades))
-    session.executions = feed
-    await feed.join(session.outbox, position, gate.history)
+    session.reply(request, {"channel": "executions", "account": who.account_id, **last_seqs(feeds)})
+    session.executions = feeds
+    for feed in feeds:
+        position = seen.get(feed.partition, 0) if seen is not None else feed.sequence
+        if seen is None:
+            orders = choice.wants_snapshot if choice.snap_orders is None else choice.snap_orders
+            position = await feed.snapshot(session.outbox, gate.history, orders=orders, trades=bool(choice.snap_trades))
+        await feed.join(session.outbox, position, gate.history)
+
+
+def _seen(choice: Subscription, feeds: Sequence[ExecutionsFeed]) -> dict[int, int] | None:
+    """Return the last number of each partition that was seen, None for a reader that begins with a snapshot.
+
+    Raises InvalidArguments for a number that there is not, or one of which it is not said what partition it is of.
+    """
+    if choice.from_seqs is not None:
+        name, seen = "from_seqs", {int(partition): number for partition, number in choice.from_seqs.items()}
+    elif choice.from_seq is not None:
+        name, seen = "from_seq", {0: choice.from_seq}
+        if len(feeds) > 1 and choice.from_seq:
+            raise InvalidArguments("from_seqs: this market has several partitions, each with numbers", field=name)
+    else:
+        return None
+    last = {feed.partition: feed.sequence for feed in feeds}
+    for partition, number in seen.items():
+        if partition not in last:
+            raise InvalidArguments(f"{name}: there is no partition {partition}", field=name)
+        if number > last[partition]:
+            raise InvalidArguments(f"{name}: the last sequence is {last[partition]}", field=name)
+    return seen
+
+
+def last_seqs(feeds: Sequence[ExecutionsFeed]) -> dict[str, Any]:
+    """Return what an acknowledgement says of the last numbers."""
+    told: dict[str, Any] = {"last_exec_seq": feeds[0].sequence}
+    if len(feeds) > 1:
+        told["last_exec_seqs"] = {str(feed.partition): feed.sequence for feed in feeds}
+    return told
 
 
 def _chosen(session: Session, request: Request, choice: Choice) -> Iterator[tuple[Feed, dict[str, Any]]]:

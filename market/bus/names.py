@@ -1,10 +1,11 @@
-"""What the bus keeps in Redis, by name. All of one market begins with its prefix, in braces: one slot of a cluster.
+"""What the bus keeps in Redis, by name. All of a partition begins with the same, in braces: one slot of a cluster.
 
 commands: a stream; gateways add, the engine reads.  events: a channel; the engine tells every commit to all gateways.
 replies: a channel per gateway; outcomes of its commands.  asks: a channel; gateways ask for the whole state.
-spent: a channel; gateways tell each other what accounts spent.
+spent: a channel; gateways tell each other what accounts spent.  Of partition 0 for all.
 leader: a key that lives as long as the writing engine does.
 gateways: a set; each has a key that lives as it does, and one value, the sessions attached to it.
+Each partition has its own: its number follows the market's prefix, but that of partition 0 is left out.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Names:
     prefix: str = "debt-market"
+    partition: int = 0
 
     def _of(self, *parts: str) -> str:
-        return ":".join((f"{{{self.prefix}}}", *parts))
+        own = self.prefix if self.partition == 0 else f"{self.prefix}:{self.partition}"
+        return ":".join((f"{{{own}}}", *parts))
 
     @property
     def commands(self) -> str:

@@ -87,11 +87,11 @@ class RemoteEngine(EnginePort):
         quiet_s: float = 1.5,
     ) -> None:
         self.gateway = secrets.token_hex(8)
+        self.names = names
         self.phase = Phase.STARTING
         self.seq = Seq(0)
         self._epoch = 0
         self._redis = redis
-        self._names = names
         self._pending_max = pending_max
         self._reply_timeout_s = reply_timeout_s
         self._quiet_s = quiet_s
@@ -166,7 +166,7 @@ class RemoteEngine(EnginePort):
         rows = [_sent(each) for each in chosen]
         fields: Any = {"gateway": self.gateway, "commands": framed("commands", rows)}
         try:
-            entry_id: Any = await self._redis.xadd(self._names.commands, fields)
+            entry_id: Any = await self._redis.xadd(self.names.commands, fields)
             for index, each in enumerate(chosen):
                 each.place = place_of(f"{entry_id.decode()}/{index}")
         except TROUBLE as e:
@@ -189,7 +189,7 @@ class RemoteEngine(EnginePort):
         while not ending():
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(self._names.events, self._names.replies(self.gateway))
+                    await channel.subscribe(self.names.events, self.names.replies(self.gateway))
                     await self._ask()  # whatever was told while nobody listened
                     await self._hear(channel)
             except TROUBLE as e:
@@ -198,7 +198,7 @@ class RemoteEngine(EnginePort):
                 await asyncio.sleep(PAUSE_S)
 
     async def _hear(self, channel: PubSub) -> None:
-        events = self._names.events.encode()
+        events = self.names.events.encode()
         while not ending():
             message = await channel.get_message(timeout=POLL_S)
             if message is None:
@@ -264,7 +264,7 @@ class RemoteEngine(EnginePort):
         self._go(Phase.RECOVERING)
         self._early = [] if self._early is None else self._early
         self._asked_at = _now()
-        await self._redis.publish(self._names.asks, framed("ask", Ask(self.gateway)))
+        await self._redis.publish(self.names.asks, framed("ask", Ask(self.gateway)))
 
     async def _take_state(self, state: State) -> None:
         if self._early is None:

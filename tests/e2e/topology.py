@@ -76,10 +76,11 @@ def client(ready: dict[str, Any]) -> Client:
 
 
 class Topology:
-    """The processes of one market. Whatever still runs at the end is killed."""
+    """The processes of one market. Whatever still runs at the end is killed. partitions: of its loans."""
 
-    def __init__(self, folder: Path, dsn: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, dsn: str, redis_url: str, partitions: int = 1) -> None:
         self._folder = folder
+        self._partitions = partitions
         self._dsn, self._redis_url = dsn, redis_url
         self.processes: list[Process] = []
 
@@ -91,13 +92,18 @@ class Topology:
         dsn: str | None = None,
         redis_url: str | None = None,
         command: list[str] | None = None,
+        partition: int | None = None,
         **changed: str,
     ) -> Process:
         """Start a process. dsn, redis_url: its own ways there.  command: another `debt-market` than this one.
 
-        changed: environment variables of its own.
+        partition: that an engine or a standby is of.  changed: environment variables of its own.
         """
         ways = ("--database-url", dsn or self._dsn, "--redis-url", redis_url or self._redis_url)
+        if self._partitions > 1:
+            ways = (*ways, "--partitions", str(self._partitions))
+        if partition is not None:
+            ways = (*ways, "--partition", str(partition))
         process = Process(
             kind, name, self._folder, *ways, "--business-date", "2024-05-02", *flags, command=command, **changed
         )
@@ -115,8 +121,8 @@ class Topology:
 
 
 @asynccontextmanager
-async def topology(tmp_path: Path, dsn: str, redis: RedisServer) -> AsyncIterator[Topology]:
-    processes = Topology(tmp_path, dsn, redis.url)
+async def topology(tmp_path: Path, dsn: str, redis: RedisServer, *, partitions: int = 1) -> AsyncIterator[Topology]:
+    processes = Topology(tmp_path, dsn, redis.url, partitions)
     try:
         yield processes
     finally:
@@ -151,9 +157,9 @@ async def prepare(admin: Client) -> dict[str, ApiKey]:
     return keys
 
 
-def order(side: str, cl_ord_id: str, qty: str = "100.00", price: str = "97.00") -> dict[str, str]:
+def order(side: str, cl_ord_id: str, qty: str = "100.00", price: str = "97.00", loan_id: str = "L1") -> dict[str, str]:
     return {
-        "loan_id": "L1", "side": side, "order_type": "limit", "limit_price": price, "order_qty": qty,
+        "loan_id": loan_id, "side": side, "order_type": "limit", "limit_price": price, "order_qty": qty,
         "cl_ord_id": cl_ord_id,
     }  # fmt: skip
 

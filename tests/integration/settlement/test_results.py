@@ -32,8 +32,8 @@ async def test_every_account_earned_what_its_flows_and_costs_say(
             await store.commit(batch)
     found = 0
     for account_id, account in state.accounts.items():
-        by_claim = await claim_flows(pool, account_id, up_to=last, loans=list(account.claims))
-        by_currency = await currency_flows(pool, account_id, up_to=last)
+        by_claim = await claim_flows(pool, account_id, up_to=[last], loans=list(account.claims))
+        by_currency = await currency_flows(pool, account_id, up_to=[last])
         for loan_id, claim in account.claims.items():
             flows = [flow for flow in by_claim if flow.of == loan_id]
             booked = sum(flow.amount + flow.fee - flow.interest for flow in flows)
@@ -94,11 +94,11 @@ async def test_flows_are_dated_by_the_business_day_on_which_they_were_booked(
         market.do(service(servicing("payment", day, 888_49)))
     async with opened(database) as store:
         await store.commit(market.take())
-    flows = await currency_flows(pool, AccountId("A"), up_to=market.venue.seq)
+    flows = await currency_flows(pool, AccountId("A"), up_to=[market.venue.seq])
     assert sorted((flow.on, flow.amount, flow.interest) for flow in flows) == [
         (first, -900_00, 0),
         (days[0], 88_85, 10_00),
         (days[1], 88_85, 9_21),
     ]
-    before_the_last = await currency_flows(pool, AccountId("A"), up_to=Seq(market.venue.seq - 1))
+    before_the_last = await currency_flows(pool, AccountId("A"), up_to=[Seq(market.venue.seq - 1)])
     assert {flow.on for flow in before_the_last} == {first, days[0]}

@@ -18,6 +18,7 @@ from market.commands import Command
 from market.events import Executed, LogEntry, Traded
 from market.ids import AccountId, LoanId, Seq, TradeId
 from market.orderbook.depth import FIRST_SEQ
+from market.partitions import partition_of
 from tests.builders import Market, buy, deposit, open_account, sell
 from tests.unit.gateway.test_ws_outbox import FakeTransport
 
@@ -32,14 +33,16 @@ class RememberedHistory:
         self.pause = 0  # turns that a read of candles takes, below 0: it fails
 
     async def executions(
-        self, account_id: AccountId, *, after: int, until: int, limit: int
+        self, account_id: AccountId, *, after: int, until: int, limit: int, partition: int
     ) -> Sequence[CommittedExecution]:
-        found = [e for e in self._executions(account_id) if after < e.executed.sequence <= until]
+        found = [e for e in self._executions(account_id, partition) if after < e.executed.sequence <= until]
         return found[:limit]
 
-    async def last_fills(self, account_id: AccountId, *, until: int, limit: int) -> Sequence[CommittedExecution]:
-        found = [e for e in self._executions(account_id) if e.executed.sequence <= until and e.executed.rows[0].fill]
-        return found[-limit:]
+    async def last_fills(
+        self, account_id: AccountId, *, until: int, limit: int, partition: int
+    ) -> Sequence[CommittedExecution]:
+        found = self._executions(account_id, partition)
+        return [e for e in found if e.executed.sequence <= until and e.executed.rows[0].fill][-limit:]
 
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> Sequence[StoredTrade]:
         return [
@@ -65,12 +68,12 @@ class RememberedHistory:
             await asyncio.sleep(0)
         return [candles[number] for number in sorted(candles, reverse=True)][:limit]
 
-    def _executions(self, account_id: AccountId) -> list[CommittedExecution]:
+    def _executions(self, account_id: AccountId, partition: int) -> list[CommittedExecution]:
         return [
             CommittedExecution(event, entry.seq, entry.at)
             for entry in self.entries
             for event in entry.events
-            if isinstance(event, Executed) and event.account_id == account_id
+            if isinstance(event, Executed) and event.account_id == account_id and partition_of(entry.seq) == partition
         ]
 
 
@@ -121,7 +124,7 @@ async def test_no_message_is_lost_or_twice_through_a_rebuild() -> None:
     """The second order's commit was in doubt, and had happened."""
     rig = Rig()
     rig.hub.trade(LoanId("L1")).readers[rig.outbox] = None
-    await rig.hub.executions(BUYER).join(rig.outbox, 0, rig.history)
+    await rig.hub.executions(BUYER)[0].join(rig.outbox, 0, rig.history)
     rig.do(buy("A", 9_800, 1_00))
     rig.do(buy("A", 9_800, 2_00), told=False)
     rig.rebuild()
