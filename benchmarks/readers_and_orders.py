@@ -82,14 +82,15 @@ class Reader(asyncio.Protocol):
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
         self.epoch, self.seq, self.digest = 0, -1, 0
-        self.is_known = False
-        self.lost_at = 0.0
+        self.is_known = asyncio.Event()
+        self.lost_at = self.known_at = 0.0
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._is_open = False
 
     def connection_made(self, transport: Any) -> None:
-        self._transport, self._is_open, self.is_known = transport, False, False
+        self._transport, self._is_open = transport, False
+        self.is_known.clear()
         self._buffer.clear()
         head = (
             "GET /ws/v2 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -155,13 +156,16 @@ class Reader(asyncio.Protocol):
         if PUSH.decode(body).channel != "book":
             if b'"success":false' in body:
                 self.counts["refused"] += 1
+            elif b'"resumed":true' in body:
+                self._know()
+                self.counts["resumed"] += 1
             return
         push = BOOK.decode(body)
         for row in push.data:
             if push.type == "snapshot":
                 self.bids.clear()
                 self.asks.clear()
-                self.is_known = True
+                self._know()
                 self.counts["snapshots"] += 1
             else:
                 if row.prev_seq != self.seq:
@@ -172,6 +176,10 @@ class Reader(asyncio.Protocol):
             self.epoch, self.seq, self.digest = row.epoch, row.seq, row.digest
             if self.is_verifying:
                 self.check()
+
+    def _know(self) -> None:
+        self.known_at = time.monotonic()
+        self.is_known.set()
 
     def check(self) -> None:
         """Hold the book against the digest told with its last step; drop what is below the ten best levels."""
@@ -205,13 +213,15 @@ async def read(urls: list[str], readers: int, loans: int, first: int) -> None:
     room = asyncio.Semaphore(CONNECTS_AT_ONCE)
 
     async def connect(reader: Reader, way: int) -> None:
-        async with room:
+        async with asyncio.timeout(WAIT_S):
             await loop.create_connection(lambda: reader, *ways[way])
-            async with asyncio.timeout(WAIT_S):
-                while not reader.is_known:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await reader.is_known.wait()
 
-    await asyncio.gather(*(connect(reader, i % len(ways)) for i, reader in enumerate(mine)))
+    async def connect_in_turn(reader: Reader, way: int) -> None:
+        async with room:
+            await connect(reader, way)
+
+    await asyncio.gather(*(connect_in_turn(reader, i % len(ways)) for i, reader in enumerate(mine)))
     _say({"connected": len(mine)})
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -224,8 +234,8 @@ async def read(urls: list[str], readers: int, loans: int, first: int) -> None:
                 while sum(not reader.is_connected for reader in mine) < len(mine) // 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             lost = [reader for reader in mine if not reader.is_connected]
-            await asyncio.gather(*(connect(reader, 0) for reader in lost))
-            _say({"moved": len(lost), "seconds": time.monotonic() - min(reader.lost_at for reader in lost)})
+            await asyncio.gather(*(connect(reader, 0) for reader in lost))  # all at once: nobody waits for another
+            _say({"away_s": [reader.known_at - reader.lost_at for reader in lost]})
         elif order == "end":
             for reader in mine:
                 reader.check()
@@ -376,10 +386,17 @@ async def measure(folder: Path, dsn: str, options: argparse.Namespace) -> None:
                 )
                 await reported(load, crews, processors, options.seconds, "with both gateways")
                 market.processes[2].process.kill()
-                moves = await asyncio.gather(*(crew.ask("move") for crew in crews))
-                moved, took_s = sum(move["moved"] for move in moves), max(move["seconds"] for move in moves)
-                print(f"a gateway was killed: {moved} readers went to the other one in {took_s:.1f} s")
+                market.processes[2].process.wait()
                 processors.since()
+                moves = await asyncio.gather(*(crew.ask("move") for crew in crews))
+                away_s = sorted(each for move in moves for each in move["away_s"])
+                p90_s = away_s[len(away_s) * 9 // 10]
+                print(
+                    f"a gateway was killed: {len(away_s)} readers had their books again at the other one after "
+                    f"{statistics.median(away_s):.1f} s (p90 {p90_s:.1f} s, all {away_s[-1]:.1f} s)"
+                )
+                taken = ", ".join(f"{kind} {s:.1f}" for kind, s in processors.since().items())
+                print(f"{'':>4}processor seconds meanwhile: {taken}")
                 await reported(load, crews, processors, options.seconds, "with one gateway")
                 for work in works:
                     work.cancel()
@@ -431,7 +448,8 @@ async def told_at_the_end(client: Client, crews: list[Readers]) -> None:
             book = await client.get(f"/v1/loans/{symbol.partition('/')[0]}/book", depth=10)
             wrong += digests != [book["digest"]]
     print(
-        f"in all {counts['updates']:,} updates, {counts['gaps']} missing, {counts['checked']:,} digests checked, "
+        f"in all {counts['updates']:,} updates, {counts['gaps']} missing, {counts['resumed']} readers resumed, "
+        f"{counts['snapshots']} snapshots, {counts['checked']:,} digests checked, "
         f"{counts['wrong']} wrong, {wrong} books that end other than the market's, {counts['refused']} refusals"
     )
     if counts["gaps"] or counts["wrong"] or wrong or counts["refused"]:

@@ -12,6 +12,7 @@ import pytest
 from tests.ports import free_port, wait_until_open
 
 CONFIGURATION = Path(__file__).resolve().parents[1] / "operations" / "nginx.conf"
+LISTEN = "listen 8080 backlog=4096;"
 STOP_TIMEOUT_S = 20.0
 
 
@@ -29,8 +30,8 @@ def configuration(folder: Path, gateways: Sequence[str], listen: str) -> Path:
     for n, gateway in enumerate(gateways, 1):
         text = text.replace(f"server gateway-{n}:8080 ", f"server {gateway} ")
     assert "server gateway-" not in text
-    assert text.count("listen 8080;") == 1
-    text = re.sub(r"/tmp/(nginx\S+);", rf"{folder}/\1;", text.replace("listen 8080;", listen))
+    assert text.count(LISTEN) == 1
+    text = re.sub(r"/tmp/(nginx\S+);", rf"{folder}/\1;", text.replace(LISTEN, listen))
     path = folder / "nginx.conf"
     path.write_text(text)
     return path
