@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decimal, discountOf, divide, floorTo, fractionOf, part, percentOf, sum, units } from "../src/lib/money";
+import { decimal, discountOf, divide, floorTo, fractionOf, part, percentOf, plain, sum, units } from "../src/lib/money";
 
 describe("decimals are integers", () => {
   it.each([
@@ -59,4 +59,18 @@ describe("one thing said in several ways", () => {
     expect(part(999n, 50, 100n)).toBe(400n);
     expect(part(1_001n, 100, 1n)).toBe(1_001n);
   });
+});
+
+it.each([
+  ["1,000", "1000"],
+  ["1,234,567.89", "1234567.89"],
+  ["１２３．４５", "123.45"],
+  ["98。5", "98.5"],
+  ["\u22121.25", "-1.25"],
+  [" 100 ", "100"],
+  ["1,5", "1,5"], // which of the two is meant, nobody knows
+  ["1,00", "1,00"],
+  ["1e5", "1e5"],
+])("%s is typed, %s is meant", (typed, meant) => {
+  expect(plain(typed)).toBe(meant);
 });

@@ -37,6 +37,20 @@ class Watchlist {
 
 export const watchlist = new Watchlist();
 
+/** Where the reader left the list: its address, the row that was active, and how far down in the view that stood, px. */
+interface Left {
+  search: string;
+  loanId: string | undefined;
+  offset: number;
+}
+
+let left = $state.raw<Left | null>(null);
+export const leftAt = (place: Left): void => void (left = place);
+/** Where the list of this address was left, or null. */
+export const cameBackTo = (search: string): Left | null => (left?.search === search ? left : null);
+/** The list as it was filtered last. */
+export const lastBoard = (): string => `/${left?.search ?? ""}`;
+
 export function goToFilters(filters: Filters): void {
   router.go(`/${searchOf(filters)}`, { replace: true });
 }

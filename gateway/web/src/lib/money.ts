@@ -2,6 +2,12 @@
 
 const DECIMAL = /^([+-]?)(\d*)(?:\.(\d*))?$/;
 
+/** What was typed or pasted as the API writes it: digits of a full-width keyboard and thousands apart are read as well. */
+export function plain(typed: string): string {
+  const text = typed.normalize("NFKC").replace(/\u3002/g, ".").replace(/\u2212/g, "-").trim();
+  return /^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$/.test(text) ? text.replaceAll(",", "") : text;
+}
+
 /** Return `text` in units of 10^-places, or null if it is no decimal or finer than that. */
 export function units(text: string | null | undefined, places = 2): bigint | null {
   const found = DECIMAL.exec((text ?? "").trim());

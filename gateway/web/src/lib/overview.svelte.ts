@@ -28,9 +28,8 @@ export class Overview {
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     try {
-      const facets = market.facets(query, signal);
-      if (withMap) this.map = await market.map({ ...query, points: POINTS }, signal);
-      this.facets = await facets;
+      const wanted = [market.facets(query, signal), withMap ? market.map({ ...query, points: POINTS }, signal) : this.map] as const;
+      [this.facets, this.map] = await Promise.all(wanted);
     } catch (error) {
       if (!signal.aborted && !(error instanceof ApiError)) throw error; // the list says what failed
     }

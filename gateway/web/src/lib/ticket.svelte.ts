@@ -6,7 +6,7 @@
 import { Action } from "./action.svelte";
 import { ApiError, account, market, newOrderId, type NewOrder } from "./api";
 import { socket } from "./socket.svelte";
-import { decimal, discountOf, floorTo, fractionOf, percentOf, units } from "./money";
+import { decimal, discountOf, floorTo, fractionOf, percentOf, plain, units } from "./money";
 import { statusInfo } from "./status.svelte";
 import type { Loan, Order, Quote, Side, Trade } from "./types";
 import { endOfDay } from "./zone";
@@ -77,25 +77,31 @@ export class Ticket {
 
   typedPrice(text: string): void {
     this.by = "price";
-    this.price = text;
-    this.discount = discountOf(text) ?? "";
+    this.price = plain(text);
+    this.discount = discountOf(this.price) ?? "";
     this.yield = "";
     this.ask();
   }
 
   typedDiscount(text: string): void {
     this.by = "discount";
-    this.discount = text;
-    this.price = discountOf(text) ?? "";
+    this.discount = plain(text);
+    this.price = discountOf(this.discount) ?? "";
     this.yield = "";
     this.ask();
   }
 
   typedYield(text: string): void {
     this.by = "yield";
-    this.yield = text;
+    this.yield = plain(text);
     this.price = "";
     this.discount = "";
+    this.ask();
+  }
+
+  /** How much: face, or cash to spend, as `amount` says. */
+  typedAmount(text: string): void {
+    this[this.amount] = plain(text);
     this.ask();
   }
 
