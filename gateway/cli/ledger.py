@@ -11,11 +11,14 @@ from gateway.cli.shell import DONE, REFUSED, UsageError, print_json, refused, ru
 from gateway.process.config import DatabaseSettings
 from gateway.process.lifecycle import database
 from gateway.wire import minor_text
+from market.partitions import STRIDE
 from market.settlement.check import check
 from market.settlement.embedded import dsn_of_running
 from market.settlement.migrate import MigrationError, migrate
-from market.settlement.replay import ReplayFailed, replay
+from market.settlement.replay import ReplayFailed, ReplayReport, replay_all
 from market.settlement.title import BrokenTitle, Link, verify_title
+
+HASHES = ("state_hash_log", "state_hash_tables")
 
 
 class DatabaseCommand(DatabaseSettings):
@@ -88,14 +91,21 @@ class Replay(DatabaseCommand):
 
     async def work(self, dsn: str) -> int:
         began = time.perf_counter()
-        report = await replay(dsn)
-        seconds = time.perf_counter() - began
-        hashes = {"state_hash_log": report.state_hash_log.hex(), "state_hash_tables": report.state_hash_tables.hex()}
-        answer = {"ok": report.ok, "engine_seq": report.seq, **hashes, "seconds": round(seconds, 3)}
-        lines = [f"{name:<18} {value}" for name, value in hashes.items()]
-        verdict = "the same state" if report.ok else "NOT the same state"
-        self.tell(answer, "\n".join([*lines, f"{report.seq:,} commands in {seconds:.1f} s: {verdict}"]))
-        return DONE if report.ok else REFUSED
+        reports = await replay_all(dsn)
+        seconds, is_ok = time.perf_counter() - began, all(report.ok for report in reports)
+        told = [_told_of(report) for report in reports]
+        partitions = {"partitions": told} if len(told) > 1 else {}
+        answer = {"ok": is_ok, **told[0], "seconds": round(seconds, 3), **partitions}
+        lines = [f"{name:<18} {each[name]}" for each in told for name in HASHES]
+        commands = sum(report.seq % STRIDE for report in reports)
+        verdict = "the same state" if is_ok else "NOT the same state"
+        self.tell(answer, "\n".join([*lines, f"{commands:,} commands in {seconds:.1f} s: {verdict}"]))
+        return DONE if is_ok else REFUSED
+
+
+def _told_of(report: ReplayReport) -> dict[str, Any]:
+    hashes = zip(HASHES, (report.state_hash_log.hex(), report.state_hash_tables.hex()), strict=True)
+    return {"engine_seq": report.seq, **dict(hashes)}
 
 
 class TitlePage(BaseModel):

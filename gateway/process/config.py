@@ -184,6 +184,9 @@ class Settings(DatabaseSettings):
         1, ge=1, le=PARTITIONS_MAX, description="parts of the market's loans, each with an engine of its own"
     )
     partition: int = Field(0, ge=0, description="which of them an engine or a standby is of, counted from 0")
+    cash_line_idle_s: float = Field(
+        60.0, gt=0, description="cash that lay so long idle in a later partition goes back to the first, seconds"
+    )
     leader_quiet_s: float = Field(
         1.5, gt=0, description="an engine that is silent for so long is away: a standby takes over, seconds"
     )

@@ -25,7 +25,6 @@ QUESTION_S_MAX: Final = 60.0  # sums over all accounts and loans of a large mark
 SESSION: Final = {
     "application_name": "debt-market watch",
     "default_transaction_read_only": "on",
-    "search_path": schema_of(0),
 }
 TROUBLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -87,14 +86,19 @@ async def ledger_watched(
     every_s: float,
     is_writing: Callable[[], bool],
     copies_every_s: float = REPLICATION_S,
+    partition: int = 0,
 ) -> AsyncIterator[None]:
     """Keep the gauges up to date while the body lasts and this process is the one that writes.
 
     every_s: between two reconciliations; 0 for none.  copies_every_s: between two looks at the copies.
-    clock: nanoseconds since 1970.
+    clock: nanoseconds since 1970.  partition: whose ledger it is.
     """
     async with asyncpg.create_pool(
-        dsn, min_size=0, max_size=1, command_timeout=QUESTION_S_MAX, server_settings=SESSION
+        dsn,
+        min_size=0,
+        max_size=1,
+        command_timeout=QUESTION_S_MAX,
+        server_settings={**SESSION, "search_path": schema_of(partition)},
     ) as pool:
         watch = _watch(pool, LedgerMetrics(metrics), clock, every_s, copies_every_s, is_writing)
         task = asyncio.create_task(watch, name="watch over the ledger")

@@ -173,8 +173,8 @@ def traced(settings: Settings, process: str) -> Iterator[Tracing | None]:
         raise StartError(str(e)) from e
 
 
-async def migrated(dsn: str) -> None:
-    await reached(migrate(dsn, on_step=lambda name: log.info("migration name=%s", name)), dsn)
+async def migrated(dsn: str, partitions: int = 1) -> None:
+    await reached(migrate(dsn, on_step=lambda name: log.info("migration name=%s", name), partitions=partitions), dsn)
 
 
 @asynccontextmanager

@@ -42,6 +42,7 @@ from gateway.process.lifecycle import (
 )
 from gateway.process.metrics import Metrics
 from gateway.process.monitor import engine_monitored
+from gateway.process.partition import Partition
 from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake
@@ -102,15 +103,17 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected(_redis_url(settings)))
         dsn = await stack.enter_async_context(database(settings))
-        await migrated(dsn)
-        names, today, metrics = Names(settings.bus_prefix), Today(), Metrics(of_gateway=False)
-        warm = WarmCopy() if standby else None
+        await migrated(dsn, settings.partitions)
+        names = Names(settings.bus_prefix, settings.partition)
+        today, metrics = Today(), Metrics(of_gateway=False)
+        warm = WarmCopy(settings.partition) if standby else None
         store = _store(dsn, settings, warm=warm)
         tracing = stack.enter_context(traced(settings, "engine"))
         engine = new_engine(store, settings, metrics, tracing, takes_over=standby)
         await stack.enter_async_context(engine_monitored(engine, metrics, settings))
         broadcast = Broadcast(redis, engine, names)
         intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
+        partition = Partition(dsn, engine, settings)
         for listener in (today, intake, broadcast):
             engine.listen(listener)
         metrics.watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
@@ -124,7 +127,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         stack.push_async_callback(broadcast.flush)  # once the engine is drained
         with _in_background(*waiting):
             await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
-        await open_market(engine, settings)
+        await partition.open()
         if settings.auto_day_roll:
             await stack.enter_async_context(days_kept(engine, lambda: today.business_date, settings))
         await stack.enter_async_context(_ledger_watched(dsn, engine, metrics, settings))
@@ -132,6 +135,8 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         await stack.enter_async_context(_task(intake.run(), "the intake"))
         watch_gateways = end_sessions_of_the_gone(redis, names, engine)
         await stack.enter_async_context(_task(watch_gateways, "the watch over gateways"))
+        for work, what in partition.works():
+            await stack.enter_async_context(_task(work, what))
         yield
 
 
@@ -255,7 +260,14 @@ class Today:
 def _store(dsn: str, settings: Settings, *, warm: WarmCopy | None = None) -> PostgresStore:
     """warm: of a standby, which waits for ever."""
     wait_s = settings.lease_wait_s if warm is None else math.inf
-    return PostgresStore(dsn, wait_s=wait_s, takeover=settings.takeover, reconnect_s=settings.reconnect_s, warm=warm)
+    return PostgresStore(
+        dsn,
+        wait_s=wait_s,
+        takeover=settings.takeover,
+        reconnect_s=settings.reconnect_s,
+        warm=warm,
+        partition=settings.partition,
+    )
 
 
 def _ledger_watched(
@@ -266,6 +278,7 @@ def _ledger_watched(
         metrics,
         clock=time.time_ns,
         every_s=settings.audit_every_s,
+        partition=settings.partition,
         is_writing=lambda: engine.phase is Phase.ONLINE,
     )
 

@@ -9,6 +9,7 @@ from market.errors import MarketError
 from market.ids import Nanos, Seq
 from market.partitions import schema_of
 from market.settlement.log import decode
+from market.settlement.merged import ledgers_of
 from market.settlement.recovery import recover
 from market.venue.venue import Venue
 
@@ -49,6 +50,16 @@ async def replay(
     finally:
         await connection.close()
     return ReplayReport(from_log.state_hash(), from_tables.state_hash(), from_tables.seq)
+
+
+async def replay_all(dsn: str) -> list[ReplayReport]:
+    """Do so for every ledger of the market, one after the other."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        partitions = await ledgers_of(connection)
+    finally:
+        await connection.close()
+    return [await replay(dsn, partition=partition) for partition in partitions]
 
 
 async def _from_log(connection: asyncpg.Connection, venue: Venue, on_progress: Callable[[int, int], None]) -> Venue:

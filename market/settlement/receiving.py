@@ -1,0 +1,130 @@
+"""Receives what the other ledgers of the market sent to this one.
+
+A move that is durable where it was sent stands there for good, so whichever engine writes here finds it: at its start,
+when the sender's commit says so (NOTIFY), and by asking now and then, for a word may be lost. That it is received once
+is the venue's rule and the table's; nothing depends on what is remembered here.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import asyncpg
+
+from market.commands import ReceiveCash
+from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable, UnknownAccount
+from market.ids import AccountId, Currency, Minor
+from market.partitions import schema_of
+from market.port import EnginePort
+from market.settlement.merged import ledgers_of
+
+log = logging.getLogger(__name__)
+
+ACTOR: Final = "cash lines"
+CHANNEL: Final = "debt_market_cash"  # its payload is the receiver's partition
+POLL_S: Final = 1.0
+RETRY_S: Final = 1.0
+AT_ONCE: Final = 500  # moves per question
+CONNECT_TIMEOUT_S: Final = 5.0
+TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+DUE = """
+    SELECT seq, move_id, account_id, currency, amount FROM {sender}.cash_move m
+    WHERE to_partition = $1 AND seq >= $2
+      AND NOT EXISTS (SELECT FROM {own}.cash_receipt r WHERE r.sender = $3 AND r.move_id = m.move_id)
+    ORDER BY seq LIMIT $4
+"""
+LAST_SENT = "SELECT coalesce(max(seq), 0) FROM {sender}.cash_move WHERE to_partition = $1"
+
+
+class Receiver:
+    """`run` beside the engine of one partition. on_unknown_account: opens here what was opened at the first ledger."""
+
+    def __init__(
+        self,
+        dsn: str,
+        engine: EnginePort,
+        partition: int,
+        *,
+        on_unknown_account: Callable[[], Awaitable[object]] | None = None,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._dsn = dsn
+        self._engine = engine
+        self._partition = partition
+        self._on_unknown_account = on_unknown_account
+        self._poll_s = poll_s
+        self._all_before: defaultdict[int, int] = defaultdict(int)  # by sender: what it sent before has been received
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except TROUBLE as e:
+                log.warning("moves_unread error=%s", e or type(e).__name__)
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        """Until the connection ends."""
+        told = asyncio.Event()
+
+        def hear(_connection: object, _pid: int, _channel: str, receiver: object) -> None:
+            if receiver == str(self._partition):
+                told.set()
+
+        connection = await asyncpg.connect(
+            self._dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "debt-market cash lines"}
+        )
+        try:
+            await connection.add_listener(CHANNEL, hear)
+            while not connection.is_closed():
+                told.clear()
+                if not await self.receive_due(connection):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(told.wait(), self._poll_s)
+        finally:
+            connection.terminate()
+
+    async def receive_due(self, connection: asyncpg.Connection) -> int:
+        """Receive what is due from every ledger now; return how many moves were."""
+        senders = [partition for partition in await ledgers_of(connection) if partition != self._partition]
+        return sum([await self._receive_from(connection, sender) for sender in senders])
+
+    async def _receive_from(self, connection: asyncpg.Connection, sender: int) -> int:
+        names = {"sender": schema_of(sender), "own": schema_of(self._partition)}
+        # First how far it goes: what is sent from here on comes after that.
+        last = await connection.fetchval(LAST_SENT.format(**names), self._partition)
+        begin = self._all_before[sender]
+        if last < begin:
+            return 0
+        due = await connection.fetch(DUE.format(**names), self._partition, begin, sender, AT_ONCE)
+        received = await asyncio.gather(*(self._receive(sender, row) for row in due))
+        if all(received) and len(due) < AT_ONCE:
+            self._all_before[sender] = last + 1
+        return sum(received)
+
+    async def _receive(self, sender: int, row: Any) -> bool:
+        """Return whether the move is received now. What failed is still due, and asked for again."""
+        command = ReceiveCash(
+            account_id=AccountId(row["account_id"]),
+            currency=Currency(row["currency"]),
+            amount=Minor(row["amount"]),
+            sender=sender,
+            move_id=row["move_id"],
+        )
+        try:
+            await self._engine.submit(command, actor=ACTOR)
+        except UnknownAccount:
+            if self._on_unknown_account is not None:
+                await self._on_unknown_account()
+            return False
+        except (Busy, Unavailable, OutcomeUnknown):
+            return False
+        except MarketError as e:
+            log.critical("move_refused sender=%d move_id=%s error=%s", sender, row["move_id"], e)
+            return False
+        return True
