@@ -2,14 +2,17 @@
 
 Files are read once and kept with their gzip, which is small (some 160 kB in all). What is under /assets/ bears a hash
 of its content in its name and may be kept for ever; the page itself is asked for each time. Every place that the app
-itself can show is answered with the page, so that an address can be reloaded and sent to a friend.
+itself can show is answered with the page, so that an address can be reloaded and sent to a friend. An address of
+nothing is answered with the page and status 404 to a browser, beside the API's own; programs get the problem document.
 Left out: what the page shows (it asks the same API as every other program).
 """
 
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
@@ -23,6 +26,7 @@ PLACES = (
     "/account",
     "/operator",
 )  # beside main.ts's table of routes
+OF_PROGRAMS = ("/v1/", "/0/", "/ws/", "/assets/")
 COMPRESSIBLE = {".js", ".css", ".svg", ".html"}
 FOR_EVER = "public, max-age=31536000, immutable"
 HEADERS = {
@@ -57,15 +61,17 @@ class Asset:
         media = mimetypes.types_map.get(file.suffix, "application/octet-stream")
         return cls(body, packed, media, hashlib.sha256(body).hexdigest()[:32])
 
-    def response(self, request: web.Request, cache: str) -> web.Response:
-        headers = HEADERS | {"Cache-Control": cache, "Vary": "Accept-Encoding", "ETag": f'"{self.etag}"'}
-        if any(each.value == self.etag for each in request.if_none_match or ()):
+    def response(self, request: web.Request, cache: str, status: int = HTTPStatus.OK) -> web.Response:
+        headers = HEADERS | {"Cache-Control": cache, "Vary": "Accept, Accept-Encoding", "ETag": f'"{self.etag}"'}
+        if status == HTTPStatus.OK and any(each.value == self.etag for each in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        charset = "utf-8" if self.packed is not None else None
-        if self.packed is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return web.Response(body=self.packed, content_type=self.media, charset=charset, headers=headers)
-        return web.Response(body=self.body, content_type=self.media, charset=charset, headers=headers)
+        body, charset = self.body, None
+        if self.packed is not None:
+            charset = "utf-8"
+            if "gzip" in request.headers.get("Accept-Encoding", ""):
+                headers["Content-Encoding"] = "gzip"
+                body = self.packed
+        return web.Response(status=status, body=body, content_type=self.media, charset=charset, headers=headers)
 
 
 def add_page(app: web.Application, dist: Path = DIST) -> None:
@@ -85,6 +91,24 @@ def add_page(app: web.Application, dist: Path = DIST) -> None:
             raise web.HTTPNotFound
         return asset.response(request, FOR_EVER)
 
+    @web.middleware
+    async def show_nowhere(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            if page is None or not _wants_a_page(request):
+                raise
+            return page.response(request, "no-cache", HTTPStatus.NOT_FOUND)
+
+    app.middlewares.append(show_nowhere)
     for place in PLACES:
         app.router.add_get(place, get_page)
     app.router.add_get("/assets/{name}", get_asset)
+
+
+def _wants_a_page(request: web.Request) -> bool:
+    """Whether somebody looks at an address in a browser, and not at one for programs."""
+    is_read = request.method in {"GET", "HEAD"}
+    return is_read and "text/html" in request.headers.get("Accept", "") and not request.path.startswith(OF_PROGRAMS)

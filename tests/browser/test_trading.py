@@ -325,3 +325,19 @@ async def test_a_ticket_that_found_no_market_asks_again_when_it_is_back(site: Si
     await page.unroute("**/quote?*")
     await sockets[-1].close()
     await expect(ticket.get_by_test_id("total")).to_have_text("196.00 USD")
+
+
+async def test_fills_are_paged_through_to_the_first_one(site: Site) -> None:
+    await site.do(open_account("BUYER"), deposit("BUYER", 1_000_00))
+    for _ in range(120):
+        await site.do(buy("BUYER", 98_00, 1_00))
+    await site.add_login("bob", "BUYER", "read", "trade")
+    page = await site.signed_in("bob", "/portfolio")
+    fills = page.locator("section").filter(has=page.get_by_role("heading", name="Fills"))
+    await expect(fills.get_by_text("The latest 50.")).to_be_visible()
+    await site.do(buy("BUYER", 98_00, 2_00))
+    await expect(fills.get_by_text("The latest 51.")).to_be_visible()
+    await fills.get_by_role("button", name="Older").click()
+    await expect(fills.get_by_text("All 121 fills.")).to_be_visible()
+    assert await fills.locator("tbody tr").count() == 121
+    await expect(fills.get_by_role("button", name="Older")).to_have_count(0)

@@ -43,7 +43,7 @@ async def test_an_asset_is_packed_and_kept_for_ever(client: Client) -> None:
     assert response.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(await response.read()).decode() == SCRIPT
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert response.headers["Vary"] == "Accept-Encoding"
+    assert response.headers["Vary"] == "Accept, Accept-Encoding"
     plain = await client.get("/assets/index-1a2b.js", headers={"Accept-Encoding": "identity"})
     assert (await plain.text(), plain.content_type) == (SCRIPT, "text/javascript")
 
@@ -58,6 +58,29 @@ async def test_what_the_browser_has_is_not_sent_again(client: Client) -> None:
 @pytest.mark.parametrize("path", ["/assets/.sources", "/assets/..%2Findex.html", "/assets/none.js", "/elsewhere"])
 async def test_nothing_else_is_served(client: Client, path: str) -> None:
     assert (await client.get(path)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "is_page"),
+    [
+        ("/nowhere", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", True),
+        ("/loans", "text/html", True),
+        ("/nowhere", "application/json", False),
+        ("/nowhere", "*/*", False),
+        ("/v1/nowhere", "text/html", False),
+        ("/0/nowhere", "text/html", False),
+        ("/assets/none.js", "text/html", False),
+    ],
+)
+async def test_who_looks_at_an_address_of_nothing_sees_the_page(
+    client: Client, path: str, accept: str, *, is_page: bool
+) -> None:
+    etag = (await client.get("/")).headers["ETag"]
+    response = await client.get(path, headers={"Accept": accept, "If-None-Match": etag, "Accept-Encoding": "identity"})
+    assert response.status == 404
+    assert (await response.text() == "<!doctype html><p>page") is is_page
+    assert (response.headers.get("Content-Security-Policy") is not None) is is_page
+    assert (await client.post(path, headers={"Accept": accept})).status in {404, 405}
 
 
 async def test_an_app_that_is_not_built_says_how(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ export const account = {
   cashflows: () => all<CashflowTotal>((cursor) => ask("/v1/cashflows", { group: "date", limit: 500, cursor })),
   openOrders: () => all<Order>((cursor) => ask("/v1/orders", { limit: 500, cursor })),
   openOrdersOf: async (loanId: string) => (await ask<Page<Order>>("/v1/orders", { loan_id: loanId, limit: 500 })).items,
-  trades: (limit = 100) => ask<Page<Trade>>("/v1/trades", { limit }),
+  trades: (limit: number, cursor: string | null = null) => ask<Page<Trade>>("/v1/trades", { limit, cursor }),
   tradesOf: (loanId: string) => ask<Page<Trade>>("/v1/trades", { loan_id: loanId, limit: 100 }),
   place: (order: NewOrder) => tell<Order & { duplicate: boolean }>("POST", "/v1/orders", order),
   placeBatch: (orders: NewOrder[]) =>

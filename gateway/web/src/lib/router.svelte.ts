@@ -10,11 +10,20 @@ export type Place =
   | { name: "unknown" };
 
 export function placeOf(path: string): Place {
-  const [, first = "", second] = path.split("/");
+  const [, first = "", second, rest] = path.split("/");
   if (first === "") return { name: "market" };
-  if (first === "loans" && second) return { name: "loan", loanId: decodeURIComponent(second) };
+  if (first === "loans" && second && !rest) return loanOf(second);
+  if (second) return { name: "unknown" };
   if (first === "statistics" || first === "portfolio" || first === "account" || first === "operator") return { name: first };
   return { name: "unknown" };
+}
+
+function loanOf(part: string): Place {
+  try {
+    return { name: "loan", loanId: decodeURIComponent(part) };
+  } catch {
+    return { name: "unknown" }; // no text that can be read
+  }
 }
 
 class Router {

@@ -19,6 +19,7 @@ export const en = {
   "nav.signIn": "Sign in",
   "nav.operator": "Operator",
   "nav.unknown": "There is nothing here",
+  "nav.unknown.long": "No page has this address. It may be mistyped, or what it led to is gone.",
 
   "connection.connecting": "Connecting",
   "connection.online": "Live",
@@ -94,6 +95,7 @@ export const en = {
   "filter.status.default": "In default",
   "filter.status.all": "All, finished ones too",
 
+  "table.actions": "Actions",
   "column.watch": "★",
   "column.loan": "Loan",
   "column.grade": "Grade",

@@ -20,6 +20,7 @@ export const zh: Record<keyof typeof en, string> = {
   "nav.signIn": "登录",
   "nav.operator": "运营",
   "nav.unknown": "此处没有内容",
+  "nav.unknown.long": "此网址没有对应的页面。可能输入有误，或原页面已不存在。",
 
   "connection.connecting": "连接中",
   "connection.online": "实时",
@@ -95,6 +96,7 @@ export const zh: Record<keyof typeof en, string> = {
   "filter.status.default": "已违约",
   "filter.status.all": "全部（含已结束）",
 
+  "table.actions": "操作",
   "column.watch": "★",
   "column.loan": "标的",
   "column.grade": "评级",
