@@ -292,6 +292,7 @@ class RemoteEngine(EnginePort):
 
     def _start(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
         self._epoch, self.seq = epoch, seq
+        self._heard_at = _now()  # its state may come before its first sign of life
         for listener in self._listeners:
             listener.on_snapshot(epoch, seq, events)
         log.info("engine_followed epoch=%d seq=%d", epoch, seq)
