@@ -21,6 +21,7 @@ from market.events import Event, MarketChanged
 from market.ids import LoanId, Seq
 from market.orderbook.board import Board, Entry, Facet, Figure, Key, Wanted
 from market.orderbook.columns import Columns
+from market.partitions import partition_of
 from market.port import Committed
 
 PPM = 1_000_000
@@ -216,8 +217,11 @@ class CommittedBoard:
         self._settling = asyncio.Lock()
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
-        self._board, self._columns = Board(), Columns()
-        self._dirty = dict.fromkeys(self._views.loans)
+        """Enter all anew; in a market of several partitions the loans of this one, while the others stay."""
+        views, partition = self._views, partition_of(seq)
+        if views.partitions == 1:
+            self._board, self._columns = Board(), Columns()
+        self._dirty |= dict.fromkeys(loan_id for loan_id, loan in views.loans.items() if loan.partition == partition)
 
     def on_epoch(self, epoch: int, seq: Seq) -> None:  # noqa: ARG002
         self.on_batch_end()  # of quotes that are gone

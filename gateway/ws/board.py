@@ -224,6 +224,9 @@ class Boards:
         return sum(feed.searches for feed in self._feeds.values())
 
     def on_snapshot(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:  # noqa: ARG002
+        """Begin all boards anew; where it is one partition of several, its loans come as any that changed."""
+        if self._views.partitions > 1:
+            return
         self._items.clear()
         for feed in self._feeds.values():
             feed.restart()

@@ -37,7 +37,8 @@ class CashMoves:
     async def bring(self, purse: Purse, to: int, need: int | None) -> bool:
         """Have at least `need` free in a line; None for all that there is. Returns whether it is.
 
-        False: the account has not so much. Raises Unavailable if it has, but it does not come in time.
+        False: the account has not so much. Raises Unavailable if it has, but a partition that keeps it is away, or it
+        does not come in time.
         """
         for _ in range(ATTEMPTS_MAX):
             have = self.known.line(to, purse).free
@@ -48,9 +49,14 @@ class CashMoves:
             moved = self.known.line(to, purse).moved
             sent = await self._send(purse, to, None if need is None else need - have)
             if need is None:
+                if not sent:
+                    return False
                 need = have + sent
             await self._arrived(purse, to, need, moved + sent if sent else None)
-        return need is not None and self.known.line(to, purse).free >= need
+        assert need is not None
+        if self.known.line(to, purse).free < need <= self.total(purse):
+            raise Unavailable("the account's cash can't be brought from where it is now: send it again")
+        return self.known.line(to, purse).free >= need
 
     async def _send(self, purse: Purse, to: int, lack: int | None) -> int:
         """Have the fullest lines send until nothing lacks; return what was sent."""
@@ -93,7 +99,8 @@ class CashMoves:
         finally:
             self._waiting[purse] -= 1
             if not self._waiting[purse]:
-                del self._waiting[purse], self._arrivals[purse]
+                del self._waiting[purse]
+                self._arrivals.pop(purse, None)
 
     def _on_the_way(self, purse: Purse) -> bool:
         return sum(line.moved for line in self.known.lines(purse)) < 0

@@ -6,6 +6,7 @@ enough for all.
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -20,6 +21,8 @@ from market.port import EnginePort, Reply
 from market.routing.answers import Told
 from market.routing.cash import CashMoves
 from market.routing.known import Purse
+
+log = logging.getLogger(__name__)
 
 AGAIN_MAX: Final = 2  # that a command is sent again
 
@@ -76,7 +79,12 @@ class Payer:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # our bug; the refusal was told
+            log.error("payment_failed", exc_info=error)
 
     async def stop(self) -> None:
         tasks = list(self._tasks)

@@ -203,7 +203,7 @@ class Router(EnginePort):
                 context.run(self._spread, dict.fromkeys(others, command), actor, reply, combined(answer))
 
         def combined(answer: Told) -> Callable[[dict[int, Told]], Told]:
-            return lambda rest: all_of({first: answer, **rest})
+            return lambda rest: all_of({first: answer, **_rolled(command, answer, rest)})
 
         self._ports[first].send(command, actor=actor, reply=told)
 
@@ -245,3 +245,10 @@ class Router(EnginePort):
                 self._port(where, command, actor, partial(collected.tell, where), joined)
             except MarketError as error:
                 collected.tell(where, error)
+
+
+def _rolled(command: Command, done: Told, told: dict[int, Told]) -> dict[int, Told]:
+    """Return what was told, but that a day has already begun somewhere, for its engine follows by itself: as done."""
+    if not isinstance(command, RollDay):
+        return told
+    return {where: done if isinstance(each, InvalidArguments) else each for where, each in told.items()}

@@ -230,6 +230,14 @@ async def test_a_buy_where_the_account_has_no_cash_brings_it_there() -> None:
         assert market.courier.carried == 1, "more came than was wanted"
 
 
+async def test_cash_that_came_meanwhile_is_found_without_a_move() -> None:
+    async with cut() as market:
+        orders = [buy("A", 9_000, 10_00, loan_id=THERE) for _ in range(3)]
+        answers = await asyncio.gather(*map(market.outcome, orders))
+        assert [order_of(answer).order_status for answer in answers if isinstance(answer, Answer)] == ["new"] * 3
+        assert market.courier.carried == 1
+
+
 async def test_a_check_an_amendment_and_a_withdrawal_bring_it_too() -> None:
     async with cut() as market:
         checked = await market.do(CheckOrder(order=buy("A", 9_900, 1_000_00, loan_id=THERE)))
@@ -292,6 +300,14 @@ async def test_cash_that_does_not_arrive_in_time_is_said_to_be_on_its_way_and_is
         assert market.cash("A") == (5_000_00, 0)
         market.courier.come_back()
         order_of(await market.do(buy("A", 9_000, 1_000_00, loan_id=THERE)))
+
+
+async def test_cash_in_a_partition_that_is_away_is_not_said_to_be_missing() -> None:
+    async with cut() as market:
+        market.engines[0].stop()
+        await until(lambda: len({*market.port.phases}) == 2)
+        assert isinstance(await market.outcome(buy("A", 9_000, 1_000_00, loan_id=THERE)), Unavailable)
+        assert isinstance(await market.outcome(buy("A", 9_000, 9_000_00, loan_id=THERE)), InsufficientFunds)
 
 
 async def test_many_orders_at_once_that_lack_cash_are_all_placed() -> None:

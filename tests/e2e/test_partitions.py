@@ -1,0 +1,188 @@
+"""A market cut in two, as processes: two engines and their standbys over one database, gateways that join them."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from gateway.client import ApiError, ApiKey, Client, MarketClient
+from market.partitions import home_of, partition_of, schema_of
+from market.settlement.check import check
+from tests.cut_market import loan_at
+from tests.e2e.topology import LOAN, Process, Topology, order, placed, prepare, topology
+from tests.redis_server import RedisServer
+
+HERE, THERE = loan_at(0), loan_at(1)
+Trading = tuple[Topology, list[Process], Client, dict[str, ApiKey]]
+
+
+@asynccontextmanager
+async def cut_in_two(tmp_path: Path, dsn: str, redis: RedisServer) -> AsyncIterator[Trading]:
+    """Both engines, a gateway, an originator with a loan in each partition, and a buyer whose cash is in the first."""
+    async with AsyncExitStack() as stack:
+        market = await stack.enter_async_context(topology(tmp_path, dsn, redis, partitions=2))
+        engines = [market.start("engine", f"engine-{k}", partition=k) for k in range(2)]
+        for engine in engines:
+            await engine.says("engine_online")
+        admin = await stack.enter_async_context(await market.gateway("one"))
+        keys = await prepare(admin)
+        for loan_id in {HERE, THERE} - {LOAN["loan_id"]}:
+            await admin.post("/v1/admin/loans", {**LOAN, "loan_id": loan_id})
+        yield market, engines, admin, keys
+
+
+async def test_one_accounts_cash_buys_in_both_partitions_and_every_view_shows_one_market(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with (
+        cut_in_two(tmp_path, database, redis_server) as (market, _, admin, keys),
+        await market.gateway("two") as two,
+    ):
+        async with Client(admin.url, keys["ORIG"]) as seller, Client(two.url, keys["BUYER"]) as buyer:
+            for loan_id in (HERE, THERE):
+                await seller.post("/v1/orders", order("sell", f"s-{loan_id}", "1000.00", loan_id=loan_id))
+                bought = await placed(buyer, order("buy", f"b-{loan_id}", "1000.00", loan_id=loan_id))
+                assert bought["order_status"] == "filled"
+                number = int(bought["order_id"].removeprefix("O-"))
+                assert partition_of(number) == home_of(loan_id, 2)
+                assert (await buyer.get(f"/v1/orders/{bought['order_id']}"))["cum_qty"] == "1000.00"
+            await _until(lambda: _cash(buyer), lambda cash: cash["total"] < "3100")
+            [cash] = (await buyer.get("/v1/balances"))["cash"]
+            rows = (await buyer.get("/v1/statement?limit=500"))["items"]
+            assert sum(Decimal(row["amount"]) for row in rows if row["unit"] == "cash") == Decimal(cash["total"])
+            assert {row["leg"] for row in rows} & {"transit"} == set()
+            assert {each["loan_id"] for each in (await buyer.get("/v1/positions"))["items"]} == {HERE, THERE}
+            assert len((await buyer.get("/v1/trades"))["items"]) == 2
+            fills = await _pages(buyer, "/v1/executions")
+            assert [(fill["partition"], fill["symbol"]) for fill in fills] == [
+                (0, f"{HERE}/CNY"),
+                (1, f"{THERE}/CNY"),
+            ]
+            with pytest.raises(ApiError) as refused:
+                await placed(buyer, order("buy", "too-much", "9000.00", loan_id=THERE))
+            assert refused.value.body["have"] == cash["available"]
+            statistics = await admin.get("/v1/statistics")
+            assert [row["windows"][0]["trades"] for row in statistics["items"]] == [2]
+            await _sums_up(admin)
+        assert (await admin.get("/readyz"))["partitions"] == ["online", "online"]
+        status = await admin.get("/v1/status")
+        assert [each["partition"] for each in status["partitions"]] == [0, 1]
+    await _ledgers_agree(database)
+
+
+async def test_executions_of_both_partitions_come_over_one_socket_and_resume_by_two_numbers(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with cut_in_two(tmp_path, database, redis_server) as (_, _, admin, keys):
+        async with MarketClient(admin.url, keys["ORIG"]) as seller:
+            reports = seller.executions(from_seq=0)
+            for n, loan_id in enumerate((HERE, THERE, THERE)):
+                await seller.add_order(**_params(loan_id, f"s-{n}"))
+            heard = {(report.partition, report.sequence) for report in [await anext(reports) for _ in range(3)]}
+            assert heard == {(0, 1), (1, 1), (1, 2)}
+        async with MarketClient(admin.url, keys["ORIG"]) as again:
+            reports = again.executions(from_seqs={0: 1, 1: 1})
+            first = await anext(reports)
+            assert (first.partition, first.sequence) == (1, 2)
+            await again.add_order(**_params(HERE, "s-3"))
+            second = await anext(reports)
+            assert (second.partition, second.sequence, second.rows[0]["cl_ord_id"]) == (0, 2, "s-3")
+            snapshots = again.executions()
+            found = [await anext(snapshots) for _ in range(2)]
+            assert {report.partition: len(report.rows) for report in found} == {0: 2, 1: 2}
+
+
+async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_is_missing(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        market, engines, admin, keys = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
+        async with Client(admin.url, keys["ORIG"]) as seller, Client(admin.url, keys["BUYER"]) as buyer:
+            await placed(seller, order("sell", "before", "1000.00", loan_id=THERE))
+            engines[1].signal(signal.SIGKILL)
+            await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
+            for n in range(10):
+                sold = await seller.post("/v1/orders", order("sell", f"on-{n}", "10.00", loan_id=HERE))
+                assert sold["order_status"] == "new"
+            with pytest.raises(ApiError) as refused:
+                await buyer.post("/v1/orders", order("buy", "early", "10.00", loan_id=THERE))
+            assert (refused.value.code, refused.value.outcome) == ("unavailable", "not_executed")
+            standby = market.start("standby", "standby", partition=1)
+            bought = await placed(buyer, order("buy", "late", "1000.00", loan_id=THERE))
+            assert bought["order_status"] == "filled"
+            await standby.says("engine_online")
+            async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
+                await redis.flushall()
+            for loan_id in (HERE, THERE):
+                await placed(seller, order("sell", f"after-{loan_id}", "10.00", "98.00", loan_id=loan_id))
+            book = await admin.get(f"/v1/loans/{HERE}/book")
+            assert book["asks"] == [{"price": "97.00", "qty": "100.00"}, {"price": "98.00", "qty": "10.00"}]
+            await _sums_up(admin)
+    await _ledgers_agree(database)
+
+
+async def test_a_withdrawal_brings_back_what_is_in_the_other_partition(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        _, _, admin, keys = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
+        async with Client(admin.url, keys["BUYER"]) as buyer:
+            resting = await placed(buyer, order("buy", "b", "1000.00", "50.00", loan_id=THERE))
+            await buyer.request("DELETE", f"/v1/orders/{resting['order_id']}")
+            body = {"account_id": "BUYER", "currency": "CNY", "amount": "5000.00", "custody_ref": "all"}
+            await admin.post("/v1/admin/withdrawals", body)
+            await _until(lambda: _cash(buyer), lambda cash: cash["total"] == "0.00")
+            await _sums_up(admin)
+    await _ledgers_agree(database)
+
+
+def _params(loan_id: str, cl_ord_id: str) -> dict[str, Any]:
+    return {
+        "symbol": f"{loan_id}/CNY", "side": "sell", "order_type": "limit", "limit_price": "97.00",
+        "order_qty": "10.00", "cl_ord_id": cl_ord_id,
+    }  # fmt: skip
+
+
+async def _cash(client: Client) -> dict[str, Any]:
+    [cash] = (await client.get("/v1/balances"))["cash"]
+    return dict(cash)
+
+
+async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
+    found, page = [], await client.get(path)
+    while page["next_cursor"]:
+        found += page["items"]
+        page = await client.get(f"{path}?cursor={page['next_cursor']}")
+    return [*found, *page["items"]]
+
+
+async def _until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds(await look()):
+            await asyncio.sleep(0.05)
+
+
+async def _sums_up(admin: Client) -> None:
+    audit = await admin.get("/v1/audit")
+    assert [each["difference"] for each in audit["cash"]] == ["0.00"]
+    assert audit["loans"] == {"checked": len({HERE, THERE, LOAN["loan_id"]}), "violations": []}
+
+
+async def _ledgers_agree(dsn: str) -> None:
+    """Each ledger proves itself, and all together; what went from the first to the second is all that is moved."""
+    report = await check(dsn)
+    assert [each for each in report.checks if not each.ok] == []
+    connection = await asyncpg.connect(dsn)
+    try:
+        question = "SELECT coalesce(sum(moved), 0) FROM {}.cash_line WHERE account_id = 'BUYER'"
+        moved = [await connection.fetchval(question.format(schema_of(k))) for k in range(2)]
+    finally:
+        await connection.close()
+    assert moved[0] == -moved[1]
