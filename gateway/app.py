@@ -38,6 +38,7 @@ from gateway.ws.hub import Hub
 from gateway.ws.outbox import OutboxLimits
 from gateway.ws.routes import add_websocket
 from gateway.ws.session import Gate, SocketLimits
+from market.bus.presence import Attached
 from market.ids import Nanos
 from market.port import EnginePort, Phase
 
@@ -54,6 +55,10 @@ class Gateway:
     rates: Rates
     sessions: WebSessions
     attachments: Attachments
+
+    def attached(self) -> list[Attached]:
+        """Return what would be left behind if this process died now."""
+        return self.hub.attached() + self.attachments.left()
 
 
 def build_gateway(

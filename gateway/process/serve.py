@@ -47,7 +47,7 @@ from market.bus.broadcast import Broadcast
 from market.bus.connect import connected
 from market.bus.intake import Intake
 from market.bus.names import Names
-from market.bus.presence import end_sessions_of_the_gone, tell_presence
+from market.bus.presence import Presence, Watch
 from market.bus.remote import RemoteEngine
 from market.bus.standby import hurry_when_quiet
 from market.engine import Engine
@@ -133,7 +133,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         await stack.enter_async_context(_ledger_watched(dsn, engine, metrics, settings))
         await stack.enter_async_context(_task(broadcast.run(), "the broadcast"))
         await stack.enter_async_context(_task(intake.run(), "the intake"))
-        watch_gateways = end_sessions_of_the_gone(redis, names, engine)
+        watch_gateways = Watch(redis, names, engine).run()
         await stack.enter_async_context(_task(watch_gateways, "the watch over gateways"))
         for work, what in partition.works():
             await stack.enter_async_context(_task(work, what))
@@ -189,6 +189,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             alone=False,
             tracing=tracing,
         )
+        presences = [Presence(redis, remote.names, remote.gateway, gateway.attached) for remote in remotes]
+        gateway.attachments.others = presences[0]
         for remote in remotes:
             await stack.enter_async_context(_task(remote.run(), "the way to the engine"))
         await _heard(engine, settings.reconnect_s)
@@ -201,9 +203,8 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         admin_key = await first_admin_key(keys)
         running = await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
         stack.callback(gateway.attachments.hand_over)  # before the sockets are closed, as is the last word of presence
-        for remote in remotes:
-            presence = tell_presence(redis, remote.names, remote.gateway, gateway.hub.attached)
-            await stack.enter_async_context(_task(presence, "the word that it is there"))
+        for presence in presences:
+            await stack.enter_async_context(_task(presence.run(), "the word that it is there"))
         yield running
 
 

@@ -199,6 +199,8 @@ async def login(session: Session, request: Request) -> None:
         return
     at_end = asked.cancel_on_disconnect
     session.log_in(who, asked.session, at_end.grace_ms / 1_000 if at_end is not None and at_end.enabled else None)
+    if asked.session is not None:
+        await gate.attachments.told()  # it may have a connection elsewhere, which may end now
     told = {"account": who.account_id, "scopes": sorted(who.scopes), **last_seqs(gate.hub.executions(who.account_id))}
     session.reply(request, told | {"session": session.name})
 

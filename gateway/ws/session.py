@@ -28,7 +28,7 @@ from gateway.requests.access import Scope
 from gateway.wire import parse_json, printable, time_text
 from gateway.ws.board import Boards
 from gateway.ws.dead_man import DeadMan
-from gateway.ws.disconnect import Attachments, Leaving, cancel_orders_of, withdraw_quotes_of
+from gateway.ws.disconnect import Attachments, Leaving, withdraw_quotes_of
 from gateway.ws.executions import ExecutionsFeed
 from gateway.ws.feeds import BalancesFeed, Feed, Key, QuotesFeed, status_message
 from gateway.ws.frames import Message
@@ -261,14 +261,14 @@ class Session:
     def _leave_orders(self) -> None:
         for account_id, who in self.quoted_for.items():
             self.gate.hub.spawn(withdraw_quotes_of(account_id, self.connection_id, who.key, self.gate.engine))
-        leaving = [
-            Leaving(account_id, self.name, who.key, self.grace_s or 0.0, everything=False)
+        leaving = {
+            account_id: Leaving(account_id, self.name, who.key, self.grace_s or 0.0, everything=False)
             for account_id, who in self.asked_for_cancel.items()
-        ]
-        if self.login is not None and self.grace_s is not None:
-            leaving.append(Leaving(self.login.account_id, self.name, self.login.key, self.grace_s, everything=True))
-        for each in leaving:
-            self.gate.hub.spawn(cancel_orders_of(each, self.gate.attachments, self.gate.engine))
+        }
+        if (login := self.login) is not None and self.grace_s is not None:
+            leaving[login.account_id] = Leaving(login.account_id, self.name, login.key, self.grace_s, everything=True)
+        for each in leaving.values():
+            self.gate.hub.spawn(self.gate.attachments.cancel_orders_of(each, self.gate.engine))
 
     def attached(self) -> list[Attached]:
         accounts = {*self.asked_for_cancel, *self.quoted_for}

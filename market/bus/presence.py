@@ -10,6 +10,8 @@ counts as gone.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -26,126 +28,225 @@ from market.port import ENGINE_ACTOR, EnginePort
 log = logging.getLogger(__name__)
 
 TELL_S: Final = 1.0
+PROMPT_S: Final = 0.05  # at least, between two times that it is told because somebody waits for it
+NO_VERSION: Final = b""  # what the version before says of what it told
 LIFE_MS: Final = 3_000
 MISSED_S: Final = 2.0  # after its life ended
 
 
 class Attached(Body, order=True):
-    """One connection of a session that may have orders or quotes."""
+    """One connection of a session that may have orders or quotes, or what is left of one.
+
+    connection: empty if it has ended, and its grace runs.
+    waits: only to cancel what was left behind, once the session is attached nowhere.
+    """
 
     account_id: AccountId
     session: str
     connection: str
     grace_ms: int = 0  # before its orders are cancelled
+    waits: bool = False
 
 
-async def tell_presence(redis: "Redis", names: Names, gateway: str, attached: Callable[[], Iterable[Attached]]) -> None:
-    """Say that the gateway is there and who is attached to it, until cancelled; then who is left behind.
+class Presence:
+    """A gateway's word that it is there and who is attached to it; and what the others say. `run` it.
 
-    Cancel it while the sockets are still open.
+    Stop it while the sockets are still open: its last word is who is left behind.
     """
-    told: bytes | None = None
-    try:
-        while not ending():
-            try:
-                now = pack(sorted(attached()))
-                async with redis.pipeline(transaction=True) as pipe:
-                    if now != told:
-                        pipe.set(names.sessions(gateway), now)
-                    pipe.set(names.alive(gateway), "", px=LIFE_MS)
-                    pipe.sadd(names.gateways, gateway)
-                    [*_, is_new] = await pipe.execute()
-                told = None if is_new and told is not None else now  # Redis forgot: say it again
-            except TROUBLE as e:
-                told = None
-                log.warning("presence_untold error=%s", e)
-            await asyncio.sleep(TELL_S)
-    finally:
-        await _say_goodbye(redis, names, gateway, pack(sorted(attached())))
 
+    def __init__(self, redis: "Redis", names: Names, gateway: str, attached: Callable[[], Iterable[Attached]]) -> None:
+        self._redis = redis
+        self._names = names
+        self._gateway = gateway
+        self._attached = attached
+        self._told: bytes | None = None
+        self._version = 0  # of what was told, which an engine compares with what it knows
+        self._hurry = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._look = asyncio.Lock()
+        self._looked_at = 0.0
+        self._elsewhere: set[tuple[AccountId, str]] = set()
 
-async def _say_goodbye(redis: "Redis", names: Names, gateway: str, left: bytes) -> None:
-    try:
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.set(names.sessions(gateway), left)
-            pipe.delete(names.alive(gateway))
-            await pipe.execute()
-    except TROUBLE as e:
-        log.warning("goodbye_untold error=%s", e)
-
-
-async def _forget(redis: "Redis", names: Names, gateway: str) -> None:
-    try:
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.srem(names.gateways, gateway)
-            pipe.delete(names.alive(gateway), names.sessions(gateway))
-            await pipe.execute()
-    except TROUBLE as e:
-        log.warning("gone_unforgotten error=%s", e)
-
-
-async def end_sessions_of_the_gone(redis: "Redis", names: Names, engine: EnginePort) -> None:
-    """Watch over the gateways until cancelled."""
-    missed_since: dict[str, float] = {}
-    ended: dict[str, set[tuple[str, ...]]] = {}  # of the missing: what of them was ended already
-    while not ending():
-        await asyncio.sleep(TELL_S)
+    async def run(self) -> None:
         try:
-            living, missing = await _sorted_out(redis, names)
-            now = asyncio.get_running_loop().time()
-            missed_since = {gateway: missed_since.get(gateway, now) for gateway in missing}
-            ended = {gateway: ended.get(gateway, set()) for gateway in missing}
-            for gateway, since in missed_since.items():
-                if now - since >= MISSED_S:
-                    await _end_sessions(redis, names, gateway, living, engine, now - since, ended[gateway])
+            while not ending():
+                waiting, self._waiting = self._waiting, []
+                await self._tell()
+                for each in waiting:
+                    if not each.done():
+                        each.set_result(None)
+                await asyncio.sleep(PROMPT_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), TELL_S)
+                self._hurry.clear()
+        finally:
+            await self._say_goodbye()
+
+    def tell(self) -> None:
+        """Tell now, not at the end of the second."""
+        self._hurry.set()
+
+    async def told(self) -> None:
+        """Return once the others can see who is attached now, or after a while if Redis is away."""
+        known = asyncio.get_running_loop().create_future()
+        self._waiting.append(known)
+        self.tell()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(known, TELL_S)
+
+    async def elsewhere(self, account_id: AccountId, session: str, *, age_s: float = 0.0) -> bool:
+        """Whether another gateway that lives has a connection of the session, or one whose grace runs.
+
+        age_s: so old may be what is known. Who asks while another looks shares the next look. Waits for a Redis that is
+        away.
+        """
+        asked_at = _now() - age_s
+        async with self._look:
+            while self._looked_at <= asked_at and not ending():
+                now = _now()
+                try:
+                    self._elsewhere = await self._attached_elsewhere()
+                    self._looked_at = now
+                except TROUBLE as e:
+                    log.warning("others_unseen error=%s", e)
+                    await asyncio.sleep(TELL_S)
+        return (account_id, session) in self._elsewhere
+
+    async def _attached_elsewhere(self) -> set[tuple[AccountId, str]]:
+        known: Any = await self._redis.smembers(self._names.gateways)
+        others = [gateway for each in known if (gateway := each.decode()) != self._gateway]
+        found: set[tuple[AccountId, str]] = set()
+        for other in others:
+            if await self._redis.exists(self._names.alive(other)):
+                told = await _read(self._redis, self._names, other) or []
+                found |= {(each.account_id, each.session) for each in told if not each.waits}
+        return found
+
+    async def _tell(self) -> None:
+        try:
+            now = pack(sorted(self._attached()))
+            if now != self._told:
+                self._version += 1
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if now != self._told:
+                    pipe.set(self._names.sessions(self._gateway), now)
+                pipe.set(self._names.alive(self._gateway), str(self._version), px=LIFE_MS)
+                pipe.sadd(self._names.gateways, self._gateway)
+                [*_, is_new] = await pipe.execute()
+            self._told = None if is_new and self._told is not None else now  # Redis forgot: say it again
         except TROUBLE as e:
-            missed_since.clear()
-            log.warning("gateways_unseen error=%s", e)
-        except MarketError as e:  # the engine is not ready to: next time
-            log.warning("sessions_not_ended error=%s", e)
+            self._told = None
+            log.warning("presence_untold error=%s", e)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(self._names.sessions(self._gateway), pack(sorted(self._attached())))
+                pipe.delete(self._names.alive(self._gateway))
+                await pipe.execute()
+        except TROUBLE as e:
+            log.warning("goodbye_untold error=%s", e)
 
 
-async def _sorted_out(redis: "Redis", names: Names) -> tuple[set[str], set[str]]:
-    """Return the gateways that live and those that are missing."""
-    known: Any = await redis.smembers(names.gateways)
-    living = {gateway.decode() for gateway in known if await redis.exists(names.alive(gateway.decode()))}
-    return living, {gateway.decode() for gateway in known} - living
-
-
-async def _end_sessions(
-    redis: "Redis",
-    names: Names,
-    gateway: str,
-    living: set[str],
-    engine: EnginePort,
-    missed_s: float,
-    ended: set[tuple[str, ...]],
-) -> None:
-    """End what is due of a gateway that has been missed for so long; forget it once all of it is."""
-    elsewhere = {
-        (each.account_id, each.session) for other in living for each in await _attached_to(redis, names, other)
-    }
-    gone = await _attached_to(redis, names, gateway)
-    if not ended:
-        log.warning("gateway_gone gateway=%s sessions=%d", gateway, len(gone))
-    for each in gone:
-        quoting = each.account_id, each.session, each.connection
-        if quoting not in ended:
-            quotes = CancelQuotes(account_id=each.account_id, connection=each.connection, cause=CancelReason.COD)
-            await engine.submit(quotes, actor=ENGINE_ACTOR)
-            ended.add(quoting)
-        session = each.account_id, each.session
-        if session not in ended and missed_s >= each.grace_ms / 1_000:
-            if session not in elsewhere:
-                orders = CancelAll(
-                    account_id=each.account_id, session=each.session, cancel_on_disconnect=True, cause=CancelReason.COD
-                )
-                await engine.submit(orders, actor=ENGINE_ACTOR)
-            ended.add(session)
-    if all((each.account_id, each.session) in ended for each in gone):
-        await _forget(redis, names, gateway)
-
-
-async def _attached_to(redis: "Redis", names: Names, gateway: str) -> list[Attached]:
+async def _read(redis: "Redis", names: Names, gateway: str) -> list[Attached] | None:
     told: Any = await redis.get(names.sessions(gateway))
-    return [] if told is None else unpack(list[Attached], told)
+    return None if told is None else unpack(list[Attached], told)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What an engine knows of a gateway.
+
+    version: of what it told.  missed_since: loop time, None while it lives.  ended: what of it was ended already.
+    """
+
+    version: bytes | None = None
+    attached: list[Attached] = field(default_factory=list)
+    missed_since: float | None = None
+    is_told: bool = True  # whether Redis still has its word
+    ended: set[tuple[str, ...]] = field(default_factory=set)
+
+
+class Watch:
+    """An engine's watch over the gateways. It remembers who was attached to them: Redis may lose that. `run` it."""
+
+    def __init__(self, redis: "Redis", names: Names, engine: EnginePort) -> None:
+        self._redis = redis
+        self._names = names
+        self._engine = engine
+        self._known: dict[str, _Known] = {}
+
+    async def run(self) -> None:
+        while not ending():
+            await asyncio.sleep(TELL_S)
+            try:
+                await self._look()
+                for gateway, known in list(self._known.items()):
+                    if known.missed_since is not None:
+                        await self._end_sessions(gateway, known, _now() - known.missed_since)
+            except TROUBLE as e:
+                for known in self._known.values():
+                    known.missed_since = None
+                log.warning("gateways_unseen error=%s", e)
+            except MarketError as e:  # the engine is not ready to: next time
+                log.warning("sessions_not_ended error=%s", e)
+
+    async def _look(self) -> None:
+        told: Any = await self._redis.smembers(self._names.gateways)
+        for gateway in {each.decode() for each in told}:
+            self._known.setdefault(gateway, _Known())
+        for gateway, known in self._known.items():
+            version: Any = await self._redis.get(self._names.alive(gateway))
+            if version is not None:
+                known.missed_since = None
+                known.ended.clear()
+            elif known.missed_since is None:
+                known.missed_since = _now()
+            if version is None or version != known.version or version == NO_VERSION:
+                attached = await _read(self._redis, self._names, gateway)
+                known.version, known.is_told = version, attached is not None
+                known.attached = known.attached if attached is None else attached
+
+    async def _end_sessions(self, gateway: str, known: _Known, missed_s: float) -> None:
+        """End what is due of a gateway that has been missed for so long; forget it once all of it is."""
+        missed_s -= 0.0 if known.is_told else LIFE_MS / 1_000  # else it may live, and say so within that time
+        if missed_s < MISSED_S:
+            return
+        elsewhere = {
+            (each.account_id, each.session)
+            for other in self._known.values()
+            for each in other.attached
+            if other.missed_since is None and not each.waits
+        }
+        if not known.ended:
+            log.warning("gateway_gone gateway=%s sessions=%d", gateway, len(known.attached))
+        for each in known.attached:
+            quoting = each.account_id, each.session, each.connection
+            if each.connection and quoting not in known.ended:
+                quotes = CancelQuotes(account_id=each.account_id, connection=each.connection, cause=CancelReason.COD)
+                await self._engine.submit(quotes, actor=ENGINE_ACTOR)
+                known.ended.add(quoting)
+            session = each.account_id, each.session
+            if session not in known.ended and missed_s >= each.grace_ms / 1_000:
+                if session not in elsewhere:
+                    await self._engine.submit(_orders_of(each), actor=ENGINE_ACTOR)
+                known.ended.add(session)
+        if all((each.account_id, each.session) in known.ended for each in known.attached):
+            await self._forget(gateway)
+
+    async def _forget(self, gateway: str) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.srem(self._names.gateways, gateway)
+            pipe.delete(self._names.alive(gateway), self._names.sessions(gateway))
+            await pipe.execute()
+        del self._known[gateway]
+
+
+def _orders_of(gone: Attached) -> CancelAll:
+    return CancelAll(
+        account_id=gone.account_id, session=gone.session, cancel_on_disconnect=True, cause=CancelReason.COD
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -99,6 +99,30 @@ async def test_what_a_dead_gateway_left_to_be_cancelled_is_cancelled_and_a_sessi
                     await socket.close()
 
 
+async def test_a_session_at_two_living_gateways_ends_with_its_last_connection(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with topology(tmp_path, database, redis_server) as market:
+        market.start("engine", "engine")
+        one, other = await asyncio.gather(market.gateway("one"), market.gateway("other"))
+        async with one, other:
+            keys = await prepare(other)
+            at_end = {"enabled": True, "grace_ms": 0}
+            async with Client(one.url, keys["ORIG"]) as here, Client(other.url, keys["ORIG"]) as there:
+                first, last = await here.socket(), await there.socket()
+                for socket in (first, last):
+                    await socket.login(session="s", cancel_on_disconnect=at_end)
+                body = {"symbol": "L1/CNY", "side": "sell", "order_type": "limit", "limit_price": "97.00"}
+                await first.call("add_order", order_qty="5.00", cl_ord_id="o", **body)
+                await first.close()
+                await redis_knows(redis_server, sessions=1, waiting=1)
+                assert (await there.get("/v1/orders/by-client-id/o"))["order_status"] == "new"
+                await last.close()
+                async with asyncio.timeout(10):
+                    while (await there.get("/v1/orders/by-client-id/o"))["order_status"] != "canceled":
+                        await asyncio.sleep(0.02)
+
+
 async def test_a_sign_in_counts_at_every_gateway_and_so_does_its_end(
     tmp_path: Path, database: str, redis_server: RedisServer
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.access.auth import login_signature
 from gateway.client import ApiKey
+from gateway.ws.routes import GATE
 from market.commands import FreezeAccount, HaltLoan, Mode, SetMode
 from market.ids import AccountId, LoanId
 from tests.builders import buy
@@ -278,6 +279,26 @@ async def test_a_session_that_is_back_in_time_keeps_its_orders(stack: Stack) -> 
         await asyncio.sleep(0.6)
         assert len(stack.views.account(AccountId("A17")).open_orders) == 1
     await ended(stack, "A17", left=0)
+
+
+async def test_what_a_connection_asked_for_is_done_when_the_last_one_of_its_session_ends(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ws.disconnect.WATCH_S", 0.05)
+    key = await stack.investor("A17")
+    async with connected(stack.ws_url) as last:
+        await last.login(key, session="mm-1")
+        async with connected(stack.ws_url) as first:
+            await first.login(key, **SESSION)
+            assert (await first.call("add_order", **GOOD))["success"]
+            assert (await last.call("add_order", **GOOD))["success"]
+        async with asyncio.timeout(10):
+            while not stack.app[GATE].attachments.left():
+                await asyncio.sleep(0.01)
+        assert len(stack.views.account(AccountId("A17")).open_orders) == 2
+    await ended(stack, "A17", left=1)
+    [left] = stack.views.account(AccountId("A17")).open_orders.values()
+    assert not left.cancel_on_disconnect
 
 
 async def test_an_order_may_ask_to_end_with_its_connection(stack: Stack) -> None:

@@ -177,11 +177,12 @@ async def placed(client: Client, body: dict[str, str]) -> dict[str, Any]:
             await asyncio.sleep(0.1)
 
 
-async def redis_knows(server: RedisServer, *, sessions: int) -> None:
-    """Wait until so many sessions were told: that is done every second."""
+async def redis_knows(server: RedisServer, *, sessions: int, waiting: int = 0) -> None:
+    """Wait until so many connections of sessions were told, and so many ends of sessions that are waited for."""
     async with Redis(unix_socket_path=str(server.socket)) as redis, asyncio.timeout(10):
         while True:
             told = [await redis.get(key) for key in await redis.keys(Names().sessions("*"))]
-            if sum(len(unpack(list[Attached], each)) for each in told if each) >= sessions:
+            attached = [one for each in told if each for one in unpack(list[Attached], each)]
+            if sum(not one.waits for one in attached) == sessions and sum(one.waits for one in attached) == waiting:
                 return
             await asyncio.sleep(0.05)
