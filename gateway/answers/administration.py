@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from gateway.answers.fields import Acted, Count, DayText
+from gateway.answers.fields import Acted, Count, DayText, Moment
 from market.claims.loan import LoanStatus
 from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Mode
@@ -64,6 +64,16 @@ class AssignedRulebook(Acted):
 class HaltedLoan(Acted):
     loan_id: str
     halted: bool
+
+
+class Halt(BaseModel):
+    """A loan that is halted now. by: the account or key whose halt it is.  since, by: null until the log tells."""
+
+    loan_id: str
+    status: LoanStatus
+    reason: str
+    since: Moment | None
+    by: str | None
 
 
 class ServicedEvent(BaseModel):

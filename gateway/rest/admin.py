@@ -14,6 +14,7 @@ from gateway.answers.administration import (
     DefaultRulebookSet,
     DefinedRulebook,
     FrozenAccount,
+    Halt,
     HaltedLoan,
     IssuedFace,
     ModeSet,
@@ -25,6 +26,7 @@ from gateway.answers.administration import (
     ServicedOne,
 )
 from gateway.answers.fields import Page
+from gateway.reads.halts import halts
 from gateway.reads.schemas import account_object
 from gateway.requests.access import NewApiKey, NewUser
 from gateway.requests.administration import CashMovement, DayRoll, NewAccount, NewMode, freeze_command
@@ -176,6 +178,15 @@ def _halting(*, halted: bool) -> Handler:
         return await _act(call, command, {"loan_id": loan_id, "halted": halted})
 
     return halt
+
+
+async def list_halts(call: Call) -> web.Response:
+    [after] = call.query.cursor(str) or [""]
+    limit = call.query.limit()
+    loans = call.api.views.loans
+    ids = sorted(id_ for id_, loan in loans.items() if loan.state.halt_reason is not None and id_ > after)
+    rows = await halts(call.api.pool, [loans[loan_id] for loan_id in ids[:limit]])
+    return page(rows, cursor_of(ids[limit - 1]) if len(ids) > limit else None)
 
 
 async def service(call: Call) -> web.Response:
@@ -420,6 +431,14 @@ ROUTES = (
             answers={200: AssignedRulebook},
             refusals=(LoanClosed, RuleViolation),
         ),
+    ),
+    Route(
+        "GET",
+        "/v1/admin/halts",
+        Access.ADMIN,
+        list_halts,
+        PAGE,
+        doc=Doc(summary="The loans that are halted, why, since when and by whom", answers={200: Page[Halt]}),
     ),
     Route(
         "POST",

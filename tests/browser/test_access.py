@@ -6,6 +6,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
+from market.commands import HaltLoan
+from market.ids import LoanId
 from tests.browser.conftest import Site
 from tests.builders import buy, deposit, open_account
 
@@ -55,7 +57,9 @@ async def test_public_pages(site: Site, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_private_pages(site: Site, scheme: str) -> None:
     await site.add_login("boss", "HOUSE", "read", "trade", "admin")
+    await site.do(HaltLoan(loan_id=LoanId("LATE"), halted=True, reason="news"))
     page = await site.signed_in("boss", "/operator", color_scheme=scheme)
+    await page.get_by_role("button", name="Resume LATE").wait_for()
     await expect(page.get_by_text("Everything adds up")).to_be_visible()
     await check(page)
     for part in ("loans", "rulebooks", "accounts"):

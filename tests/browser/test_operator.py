@@ -1,7 +1,11 @@
 """The operator's pages: rulebooks, loans, accounts, cash and logins, each action with its reason, in the log."""
 
+import re
+
 from playwright.async_api import Page, expect
 
+from market.commands import HaltLoan
+from market.ids import LoanId
 from tests.browser.conftest import PASSWORD, Site
 from tests.builders import deposit, open_account, register, sell
 
@@ -150,3 +154,24 @@ async def test_the_audit_shows_what_adds_up(site: Site) -> None:
     await expect(audit.get_by_role("row", name="USD").first).to_contain_text("123.45")
     await expect(audit.get_by_role("row", name="ORIG USD")).to_contain_text("1.0000")
     await expect(audit.get_by_text("links of title in all chains")).to_be_visible()
+
+
+async def test_halted_loans_are_listed_with_reason_and_since_and_resumed_from_there(site: Site) -> None:
+    await site.add_login("boss", "HOUSE", "read", "admin")
+    await site.do(HaltLoan(loan_id=LoanId("LATE"), halted=True, reason="the borrower is bankrupt"))
+    page = await site.signed_in("boss", "/operator")
+    halts = page.get_by_role("region", name="Halts")
+    row = halts.get_by_role("row").filter(has_text="LATE")
+    await expect(row).to_contain_text("the borrower is bankrupt")
+    await expect(row).to_contain_text(re.compile(r"\d\d/\d\d/\d{4}, \d\d:\d\d:\d\d"))
+    await site.do(HaltLoan(loan_id=LoanId("L1"), halted=True, reason="news"))  # by somebody else
+    await expect(halts.get_by_role("row").filter(has_text="news")).to_contain_text("L1", timeout=10_000)
+    resume = halts.get_by_role("button", name="Resume LATE")
+    await expect(resume).to_be_disabled()  # no reason yet
+    await page.get_by_label("Reason", exact=True).fill("settled")
+    await resume.click()
+    await expect(halts.get_by_text("LATE trades again.")).to_be_visible()
+    await expect(row).to_have_count(0)
+    assert not (await (await page.request.get(site.url + "/v1/loans/LATE")).json())["halted"]
+    await halts.get_by_role("button", name="Resume L1").click()
+    await expect(halts.get_by_text("No loan is halted.")).to_be_visible()

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.client import ApiKey
+from gateway.wire import time_text
+from market.commands import HaltLoan
+from market.ids import LoanId
+from tests.builders import register
 from tests.e2e.rest import Json, Market, Told, order
 
 LOAN: Json = {
@@ -139,6 +143,30 @@ async def test_halts_modes_and_days(market: Market) -> None:
     for wrong in ("2024-01-19", "2042-01-21"):
         told = await market.admin.post("/v1/admin/day-roll", {"to": wrong})
         assert (told.code, told.field) == ("invalid_arguments", "to")
+
+
+async def test_halts_are_listed_with_reason_since_when_and_by_whom(market: Market) -> None:
+    admin, path = market.admin, "/v1/admin/halts"
+    assert (await admin.get(path)).body == {"items": [], "next_cursor": None}
+    await admin.post("/v1/admin/loans/L1/halt", {"reason": "first"})
+    await admin.post("/v1/admin/loans/L1/resume", {"reason": "over"})
+    await admin.post("/v1/admin/loans/L1/halt", {"reason": "audit"})
+    [halt] = (await admin.get(path)).body["items"]
+    assert (halt["loan_id"], halt["status"], halt["reason"]) == ("L1", "current", "audit")
+    await admin.post("/v1/admin/loans/L1/halt", {"reason": "again"})  # it was halted already
+    assert (await admin.get(path)).body["items"] == [halt]
+    at, actor = await market.stack.pool.fetchrow(
+        "SELECT at, actor FROM command_log WHERE kind = 'HaltLoan' ORDER BY seq OFFSET 2 LIMIT 1"
+    )
+    assert (halt["since"], halt["by"]) == (time_text(at), actor)
+    await market.stack.do(register("L0"), HaltLoan(loan_id=LoanId("L0"), halted=True, reason="new"))
+    first = (await admin.get(f"{path}?limit=1")).body
+    assert [each["loan_id"] for each in first["items"]] == ["L0"]
+    second = (await admin.get(f"{path}?limit=1&cursor={first['next_cursor']}")).body
+    assert (second["items"], second["next_cursor"]) == ([halt], None)
+    await admin.post("/v1/admin/loans/L1/resume", {"reason": "done"})
+    assert [each["loan_id"] for each in (await admin.get(path)).body["items"]] == ["L0"]
+    assert (await market.buyer.get(path)).code == "auth_permission_denied"
 
 
 async def test_a_frozen_account_can_only_cancel(market: Market) -> None:

@@ -13,6 +13,7 @@ import type {
   BoardOrder,
   Candle,
   CashflowTotal,
+  Halt,
   Loan,
   Order,
   Page,
@@ -217,6 +218,7 @@ interface CashMovement {
 
 export const operator = {
   accounts: () => all<AccountInfo>((cursor) => ask("/v1/admin/accounts", { limit: 500, cursor })),
+  halts: () => all<Halt>((cursor) => ask("/v1/admin/halts", { limit: 500, cursor })),
   halt: (loanId: string, reason: string) => tell("POST", `/v1/admin/loans/${encodeURIComponent(loanId)}/halt`, { reason }),
   resume: (loanId: string, reason: string) =>
     tell("POST", `/v1/admin/loans/${encodeURIComponent(loanId)}/resume`, { reason }),

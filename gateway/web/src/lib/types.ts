@@ -361,3 +361,12 @@ export interface AccountInfo {
   blocked: boolean;
   open_orders: number;
 }
+
+/** A loan that is halted now. */
+export interface Halt {
+  loan_id: string;
+  status: string;
+  reason: string;
+  since: string | null;
+  by: string | null;
+}
