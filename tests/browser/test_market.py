@@ -22,7 +22,7 @@ async def test_the_board_shows_what_is_on_offer_best_yield_first(site: Site) -> 
     await shown(page, "LATE", "L2", "L1")
     first = page.get_by_role("grid").get_by_role("row").nth(1)
     await expect(first).to_contain_text("90.00")
-    await expect(first).to_contain_text("10.00 %")
+    await expect(first).to_contain_text("10.00%")
     await expect(first).to_contain_text("Was late")
     async with page.expect_response("**/v1/loans?*sort=discount*"):
         await page.get_by_role("columnheader").get_by_role("button", name="Discount").click()
@@ -70,7 +70,7 @@ async def test_prices_move_where_they_are_and_no_row_jumps_under_the_pointer(sit
     # L1 is now the cheapest of all, and still the last row.
     await site.do(sell("ORIG", 80_00, 500_00))
     await expect(row).to_contain_text("80.00")
-    await expect(row).to_contain_text("20.00 %")
+    await expect(row).to_contain_text("20.00%")
     refresh = page.get_by_role("button", name="1 row changed place")
     await expect(refresh).to_be_visible()
     await shown(page, "LATE", "L2", "L1")

@@ -41,7 +41,7 @@ async def test_a_rulebook_is_made_of_another_assigned_and_seen_at_the_loan(site:
     await assign.get_by_role("button", name="Assign").click()
     await expect(assign.get_by_text("L1 trades under careful now.")).to_be_visible()
     await page.goto(site.url + "/loans/L1")
-    for rule in ("discount at most 5 %", "to be held 7 days before a sale", "buyer pays 0.00%, seller pays 0.20%"):
+    for rule in ("discount at most 5%", "to be held 7 days before a sale", "buyer pays 0.00%, seller pays 0.20%"):
         await expect(page.get_by_text(rule)).to_be_visible()
     assert await reasons(site, "DefineRulebook") == ["agreed on Monday"]
     assert await reasons(site, "AssignRulebook") == ["agreed on Monday"]

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { monthsOf, sharesOf, termOf, totalsOf } from "../src/lib/portfolio";
-import type { CashflowTotal, Loan, Position } from "../src/lib/types";
+import { agree, monthsOf, sharesOf, termOf, totalsOf } from "../src/lib/portfolio";
+import type { Balances, CashflowTotal, Loan, Position } from "../src/lib/types";
 
 const position = (changed: Partial<Position>): Position => ({
   loan_id: "L1",
@@ -60,4 +60,15 @@ it("shares principal out by name, the largest first", () => {
 it("names broad terms", () => {
   const of = (remaining_months: number): string => termOf({ remaining_months } as Loan);
   expect([of(1), of(3), of(4), of(36), of(37)]).toEqual(["≤3", "≤3", "≤6", "≤36", ">36"]);
+});
+
+it("cash and positions agree if they are of one moment", () => {
+  const claim = (total: string, held: string, loan_id = "L1"): Balances["claims"][number] => ({ loan_id, total, held, available: "0.00", current_face: total });
+  const of = (...claims: Balances["claims"]): Balances => ({ cash: [], claims });
+  const held = [position({ total: "100.00", held: "20.00" })];
+  expect(agree(of(claim("100.00", "20.00")), held)).toBe(true);
+  expect(agree(of(claim("100.00", "20.00"), claim("0.00", "0.00", "sold")), held)).toBe(true);
+  expect(agree(of(claim("80.00", "0.00")), held)).toBe(false);
+  expect(agree(of(), held)).toBe(false);
+  expect(agree(of(claim("100.00", "20.00"), claim("5.00", "0.00", "L2")), held)).toBe(false);
 });

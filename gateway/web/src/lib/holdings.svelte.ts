@@ -13,7 +13,7 @@ export const NOTHING: Holding = { total: "0.00", available: "0.00", held: "0.00"
 
 class Holdings {
   #assets = new SvelteMap<string, Holding>();
-  /** Changes with each message about own orders and fills: what lists them reads them again. */
+  /** Changes with each message about own orders, fills, cash and claims: what lists them reads them again. */
   news = $state(0);
 
   of(asset: string): Holding {
@@ -33,6 +33,7 @@ class Holdings {
   }
 
   #take(row: Row): void {
+    this.news += 1;
     const { asset, balance, available, held } = row as Record<string, string>;
     if (asset) this.#assets.set(asset, { total: balance ?? "0.00", available: available ?? "0.00", held: held ?? "0.00" });
   }

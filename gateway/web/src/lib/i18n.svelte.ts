@@ -112,6 +112,11 @@ export function percent(fraction: string | null | undefined, places = 2): string
     : numberFormat(places, places, "percent").format(fraction as `${number}`);
 }
 
+/** Points of percent as the API tells discounts: `"1.25"` is 1.25 %. */
+export function points(text: string | null | undefined): string {
+  return percent(text ? `${text}e-2` : null);
+}
+
 const clocks = new Map<string, Intl.DateTimeFormat>();
 
 /** Formats are costly to make: one of a kind is kept. */
@@ -177,9 +182,9 @@ export function months(count: number): string {
   return t(count === 1 ? "unit.month" : "unit.months", { n: whole(count) });
 }
 
-/** A price as what it is off par: "discount 1.25 %" or "premium 0.40 %". */
+/** A price as what it is off par: "discount 1.25%" or "premium 0.40%". */
 export function discountWords(price: string): string {
   const off = discountOf(price) ?? "0";
-  const size = number(off.replace("-", ""));
+  const size = points(off.replace("-", ""));
   return t(off.startsWith("-") ? "price.premium" : "price.discount", { n: size });
 }

@@ -1,7 +1,15 @@
 /** Sums over a portfolio. Money is added as integers; shares and averages of it are ratios of integers. */
 
 import { decimal, divide, sum, units } from "./money";
-import type { CashflowTotal, Loan, Position } from "./types";
+import type { Balances, CashflowTotal, Loan, Position } from "./types";
+
+export const isHeld = ({ total }: { total: string }): boolean => (units(total) ?? 0n) > 0n;
+
+/** Whether cash and positions are of one moment: no fill, transfer or repayment came between the two answers. */
+export function agree({ claims }: Balances, positions: Position[]): boolean {
+  const told = new Map(claims.filter(isHeld).map(({ loan_id, total, held }) => [loan_id, `${total} ${held}`]));
+  return told.size === positions.length && positions.every(({ loan_id, total, held }) => told.get(loan_id) === `${total} ${held}`);
+}
 
 export interface CurrencyTotal {
   currency: string;

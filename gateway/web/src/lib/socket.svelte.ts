@@ -144,6 +144,7 @@ class Socket {
     this.#socket = socket;
     this.#heardAt = Date.now();
     socket.onopen = () => {
+      if (this.#socket !== socket) return socket.close();
       this.#send("subscribe", { channel: "status" });
       this.#send("subscribe", { channel: "heartbeat" });
       this.#wanted = new Set(this.#wishes.values());
@@ -152,17 +153,19 @@ class Socket {
       this.#asked.clear();
       for (const wish of this.#boards) this.#askForBoard(wish);
     };
-    socket.onmessage = (event) => this.#hear(String(event.data));
-    socket.onclose = () => {
-      if (this.#socket !== socket) return;
-      for (const reply of this.#replies.values()) reply(null);
-      this.#replies.clear();
-      this.#socket = null;
-      this.state = this.generation === 0 ? "connecting" : "offline";
-      const most = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 8_000;
-      this.#failures += 1;
-      setTimeout(() => !this.#socket && this.#connect(), most * (0.5 + Math.random() / 2));
-    };
+    socket.onmessage = (event) => this.#socket === socket && this.#hear(String(event.data));
+    socket.onclose = () => this.#lost(socket);
+  }
+
+  #lost(socket: WebSocket): void {
+    if (this.#socket !== socket) return;
+    for (const reply of this.#replies.values()) reply(null);
+    this.#replies.clear();
+    this.#socket = null;
+    this.state = this.generation === 0 ? "connecting" : "offline";
+    const most = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 8_000;
+    this.#failures += 1;
+    setTimeout(() => !this.#socket && this.#connect(), most * (0.5 + Math.random() / 2));
   }
 
   #reconnectNow(): void {
@@ -170,10 +173,13 @@ class Socket {
   }
 
   #look(): void {
-    if (!this.#socket || this.#socket.readyState !== WebSocket.OPEN) return;
+    const socket = this.#socket;
+    if (!socket) return;
     const silence = Date.now() - this.#heardAt;
-    if (silence > LOST_MS) this.#socket.close();
-    else if (silence > STALE_MS && this.state === "online") this.state = "stale";
+    if (silence > LOST_MS) {
+      socket.close();
+      this.#lost(socket); // not when its end is confirmed: nobody may be there to do that
+    } else if (silence > STALE_MS && this.state === "online") this.state = "stale";
   }
 
   #hear(text: string): void {

@@ -127,8 +127,8 @@ export const en = {
   "hint.yield": "Effective annual yield (XIRR) if bought at the ask today and paid as contracted",
   "hint.available": "Original face on offer at the ask",
 
-  "price.discount": "discount {n} %",
-  "price.premium": "premium {n} %",
+  "price.discount": "discount {n}",
+  "price.premium": "premium {n}",
 
   "scatter.title": "Yield against remaining term",
   "scatter.hint": "{n} loans on offer · click a point or drag a box to filter · dashed: was late before",
@@ -356,7 +356,7 @@ export const en = {
   "risk.coversPrincipal": "It covers principal, not interest, and is worth what the guarantor is worth.",
   "risk.coversAccrued": "It covers principal and accrued interest, and is worth what the guarantor is worth.",
   "risk.prepayment": "Early repayment.",
-  "risk.premium": "At {n} you pay {off} % more than is owed. If the borrower repays early, that premium is lost.",
+  "risk.premium": "At {n} you pay {off} more than is owed. If the borrower repays early, that premium is lost.",
   "risk.discount": "Bought below par, an early repayment brings the discount sooner; bought above par, it would lose the premium.",
   "risk.liquidity": "Selling again.",
   "risk.liquidityText": "There may be no buyer when you want to sell, or only at a lower price. The market guarantees nothing.",
@@ -422,7 +422,7 @@ export const en = {
   "flows.month": "Month",
   "flows.hint": "As contracted. What is late is shown where it was due; nothing here is promised.",
   "flows.none": "Nothing is expected.",
-  "spread.title": "Spread",
+  "spread.title": "Diversification",
   "spread.by": "by principal still owed, {currency}",
   "fills.title": "Fills",
   "fills.none": "No fills yet.",

@@ -128,8 +128,8 @@ export const zh: Record<keyof typeof en, string> = {
   "hint.yield": "今日以卖价买入并按合同还款的实际年化收益率（XIRR）",
   "hint.available": "卖价上可买的原始面额",
 
-  "price.discount": "折价 {n}%",
-  "price.premium": "溢价 {n}%",
+  "price.discount": "折价 {n}",
+  "price.premium": "溢价 {n}",
 
   "scatter.title": "年化收益率与剩余期限",
   "scatter.hint": "{n} 个转让中标的 · 点击或框选即筛选 · 虚线：曾逾期",
@@ -357,7 +357,7 @@ export const zh: Record<keyof typeof en, string> = {
   "risk.coversPrincipal": "仅覆盖本金，不含利息；代偿能力取决于担保方。",
   "risk.coversAccrued": "覆盖本金与应计利息；代偿能力取决于担保方。",
   "risk.prepayment": "提前还款：",
-  "risk.premium": "价格 {n} 高于剩余本金 {off}%；若借款人提前还清，溢价部分即损失。",
+  "risk.premium": "价格 {n} 高于剩余本金 {off}；若借款人提前还清，溢价部分即损失。",
   "risk.discount": "折价买入，提前还款使您更早获得折价收益；溢价买入则会损失溢价。",
   "risk.liquidity": "再转让：",
   "risk.liquidityText": "您想转让时可能没有买家，或只能以更低价格转让；市场不作任何保证。",

@@ -19,8 +19,8 @@ export const statistics = {
   "statistics.most": "9 of 10 within",
   "statistics.sales": "Sales",
   "statistics.step.premium": "above par",
-  "statistics.step.top": "{from} % and more",
-  "statistics.step": "{from}–{to} %",
+  "statistics.step.top": "{from}% and more",
+  "statistics.step": "{from}–{to}%",
   "statistics.grid": "By grade and discount: half sold within",
   "statistics.barLabel": "Half of the face sold within {median}, nine tenths within {most}",
   "statistics.about":

@@ -4,6 +4,7 @@ import type { loan as en } from "../en/loan";
 export const loan: Record<keyof typeof en, string> = {
   "chart.interval.trades": "逐笔",
   "payments.none": "自登记以来尚无还款处置记录。",
+  "risk.finished": "该标的已结束，不再交易。",
   "risk.nothingDue": "尚无到期期次，没有该借款人的还款记录可供参考。",
   "schedule.paid": "已还",
   "loan.rulebook": "交易规则",
