@@ -3,6 +3,7 @@ export const loan = {
   "chart.interval.trades": "Each trade",
   "payments.none": "Servicers have reported nothing since the loan was registered here.",
   "risk.finished": "This loan is finished: it no longer trades.",
+  "title.latest": "The latest {n} of {of} transfers; the API has them all.",
   "risk.nothingDue": "No instalment was due yet, so there is no record of how this borrower pays.",
   "schedule.paid": "Paid",
   "loan.rulebook": "Rulebook",

@@ -5,6 +5,7 @@ export const loan: Record<keyof typeof en, string> = {
   "chart.interval.trades": "逐笔",
   "payments.none": "自登记以来尚无还款处置记录。",
   "risk.finished": "该标的已结束，不再交易。",
+  "title.latest": "最近 {n} 笔，共 {of} 笔转让；全部记录见 API。",
   "risk.nothingDue": "尚无到期期次，没有该借款人的还款记录可供参考。",
   "schedule.paid": "已还",
   "loan.rulebook": "交易规则",
