@@ -13,7 +13,7 @@ from gateway.facade.calls import FacadeCall, FacadeRoute
 from gateway.facade.past import LedgerLine, Past
 from gateway.facade.public import loan_of, time_of
 from gateway.facade.rows import Row, balance_row, fee_percent, ledger_row, order_row, own_trade_row, volume_fee_row
-from gateway.reads.history import NEVER, Span, StoredOrder, StoredTrade
+from gateway.reads.history import Span, StoredOrder, StoredTrade
 from gateway.requests.access import Scope
 from gateway.requests.orders import client_order_id
 from gateway.wire import SECOND, minor_text, order_id_text, parse_order_id, parse_trade_id, trade_id_text
@@ -73,11 +73,10 @@ async def get_closed_orders(call: FacadeCall) -> Row:
     """A page of ended orders, newest first: those created between `start` and `end`, behind the first `ofs` of them."""
     offset, span = _offset(call), _span(call)
     tag, cid = call.query.text("userref"), _client_id(call)
-    found = await call.api.history.orders(
+    found, _ = await call.api.history.orders(
         call.principal.account_id,
         statuses=FINAL_STATUSES,
         span=span,
-        below=NEVER,
         limit=offset + PAGE,
         tag=tag,
         client_order_id=cid,
@@ -130,9 +129,7 @@ def _is_wanted(call: FacadeCall, order: OrderState) -> bool:
 async def get_trades_history(call: FacadeCall) -> Row:
     """A page of own trades, newest first: those between `start` and `end`, behind the first `ofs` of them."""
     offset, span = _offset(call), _span(call)
-    found = await call.api.history.trades_of_account(
-        call.principal.account_id, span=span, below=NEVER, limit=offset + PAGE
-    )
+    found, _ = await call.api.history.trades_of_account(call.principal.account_id, span=span, limit=offset + PAGE)
     row: Row = {"trades": _own_trades(call, found[offset:])}
     return row if call.flag("without_count") else row | {"count": await _past(call).count_trades(span)}
 

@@ -4,9 +4,9 @@ Pages go by a key that never changes, so that nothing is shown twice or skipped 
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -17,12 +17,15 @@ from market.errors import MarketError, OrderClosed, UnknownOrder
 from market.events import ExecutionRow, OrderState, Serviced, Traded
 from market.ids import AccountId, ClientOrderId, LoanId, Nanos, OrderId, Seq, TradeId
 from market.orderbook.order import FINAL_STATUSES, OrderStatus, OrderType, Side
-from market.partitions import STRIDE, schema_of
+from market.partitions import STRIDE, partition_of, schema_of
 from market.settlement.codec import load_rows
 from market.settlement.recovery import ORDER_COLUMNS, SERVICING_COLUMNS, order_state, serviced
 from market.settlement.title import FIRST, Link
 
+T = TypeVar("T")
+
 SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM orders"
+FROM_ORDERS, FROM_TRADES = "FROM orders", "FROM trade"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
 SELECT_TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM trade"
 ASSIGNMENTS = """
@@ -139,26 +142,52 @@ class History:
         *,
         statuses: Collection[OrderStatus] | None,
         span: Span,
-        below: int,
+        below: Sequence[int] = (),
         limit: int,
         tag: str | None = None,
         client_order_id: ClientOrderId | None = None,
-    ) -> list[StoredOrder]:
-        """Return orders with a number < `below`, newest first. statuses: None for open ones. Span: by creation.
+    ) -> tuple[list[StoredOrder], Sequence[int] | None]:
+        """Return orders, newest first, and where the next page begins. statuses: None for open ones. Span: by creation.
 
+        below: the lowest number that was seen in each partition, nothing for the first page.
         tag, client_order_id: None for any.
         """
         state = "is_open" if statuses is None else "status = ANY($9)"
-        arguments: list[object] = [account_id, below, limit, span.since, span.until, span.loan_id, tag, client_order_id]
-        if statuses is not None:
-            arguments.append(sorted(statuses))
-        records = await self._pool.fetch(
+        query = (
             f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id < $2 AND created_at >= $4 AND created_at < $5 "
             f"AND ($6::text IS NULL OR loan_id = $6) AND ($7::text IS NULL OR tag = $7) "
-            f"AND ($8::text IS NULL OR client_order_id = $8) AND {state} ORDER BY order_id DESC LIMIT $3",
-            *arguments,
+            f"AND ($8::text IS NULL OR client_order_id = $8) AND {state} ORDER BY order_id DESC LIMIT $3"
         )
-        return [_stored_order(record) for record in records]
+        asked: list[object] = [span.since, span.until, span.loan_id, tag, client_order_id]
+        if statuses is not None:
+            asked.append(sorted(statuses))
+
+        async def read(partition: int, below: int) -> list[StoredOrder]:
+            own = query.replace(FROM_ORDERS, f"FROM {self._table('orders', partition)}")
+            records = await self._pool.fetch(own, account_id, below, limit, *asked)
+            return [_stored_order(record) for record in records]
+
+        return await self._newest(read, below, limit, lambda each: (each.state.created_at, each.state.order_id))
+
+    async def _newest(
+        self,
+        read: Callable[[int, int], Awaitable[list[T]]],
+        below: Sequence[int],
+        limit: int,
+        key: Callable[[T], tuple[int, int]],
+    ) -> tuple[list[T], Sequence[int] | None]:
+        """Return what is newest in all partitions, and where the next page begins in each.
+
+        read: a page of one partition, below a number.  key: time and number.
+        """
+        places = list(below) or [NEVER] * self._partitions
+        found = [each for partition, place in enumerate(places) for each in await read(partition, place)]
+        if self._partitions > 1:
+            found.sort(key=key, reverse=True)
+        page = found[:limit]
+        for _, number in map(key, page):
+            places[partition_of(number)] = number
+        return page, places if len(page) == limit else None
 
     async def fills(
         self, account_id: AccountId, *, span: Span, after: tuple[int, int], limit: int
@@ -201,13 +230,18 @@ class History:
         return found, None if is_last or not page else (page[-1].sequence, page[-1].index)
 
     async def trades_of_account(
-        self, account_id: AccountId, *, span: Span, below: int, limit: int
-    ) -> list[StoredTrade]:
-        """Return the account's trades with a number < `below`, newest first."""
-        return await self._trades("(buyer = $1 OR seller = $1)", account_id, span, below, limit)
+        self, account_id: AccountId, *, span: Span, below: Sequence[int] = (), limit: int
+    ) -> tuple[list[StoredTrade], Sequence[int] | None]:
+        """Return the account's trades, newest first, and where the next page begins; below as in `orders`."""
+
+        async def read(partition: int, below: int) -> list[StoredTrade]:
+            table = self._table("trade", partition)
+            return await self._trades("(buyer = $1 OR seller = $1)", account_id, span, below, limit, table)
+
+        return await self._newest(read, below, limit, lambda each: (each.at, each.trade.trade_id))
 
     async def trades_of_loan(self, loan_id: LoanId, *, span: Span, below: int, limit: int) -> list[StoredTrade]:
-        return await self._trades("loan_id = $1", loan_id, span, below, limit)
+        return await self._trades("loan_id = $1", loan_id, span, below, limit, "trade")
 
     async def trades_of_loan_after(self, loan_id: LoanId, *, since: Nanos, limit: int) -> list[StoredTrade]:
         """Return the loan's first `limit` trades behind a time, oldest first, and all that were at the last one's time.
@@ -258,7 +292,7 @@ class History:
         """Return the trades since a time, at most the last `limit` of all; those of a loan oldest first."""
         found = []
         for partition in range(self._partitions):
-            trades = SELECT_TRADES.replace("FROM trade", f"FROM {self._table('trade', partition)}")
+            trades = SELECT_TRADES.replace(FROM_TRADES, f"FROM {self._table('trade', partition)}")
             found += await self._pool.fetch(
                 f"SELECT * FROM ({trades} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
                 since,
@@ -300,9 +334,9 @@ class History:
         opening: str = await self._pool.fetchval("SELECT title_opening($1, $2)", loan_id, account_id)
         return opening
 
-    async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int) -> list[StoredTrade]:
+    async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int, table: str) -> list[StoredTrade]:
         records = await self._pool.fetch(
-            f"{SELECT_TRADES} WHERE {whose} AND trade_id < $2 AND seq > $3 "
+            f"{SELECT_TRADES.replace(FROM_TRADES, f'FROM {table}')} WHERE {whose} AND trade_id < $2 AND seq > $3 "
             "AND at >= $4 AND at < $5 AND ($6::text IS NULL OR loan_id = $6) ORDER BY trade_id DESC LIMIT $7",
             key,
             below,

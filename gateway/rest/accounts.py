@@ -14,7 +14,6 @@ from gateway.answers.fields import Page
 from gateway.answers.orders import ExecutionOut, OwnTrade
 from gateway.errors import AuthPermissionDenied, RouteNotFound
 from gateway.reads.cashflows import expecting, rows_by_claim, rows_by_date
-from gateway.reads.history import NEVER
 from gateway.reads.results import claim_flows, currency_flows, holding, performance_rows, returns_by_claim
 from gateway.reads.schemas import (
     balances_object,
@@ -49,10 +48,10 @@ async def executions(call: Call) -> web.Response:
 async def trades(call: Call) -> web.Response:
     """Own trades, newest first."""
     account_id, limit = call.principal.account_id, call.query.limit()
-    [below] = call.query.cursor(int) or [NEVER]
-    found = await call.api.history.trades_of_account(account_id, span=call.query.span(), below=below, limit=limit)
+    below = call.query.cursor(*[int] * call.api.views.partitions) or ()
+    found, more = await call.api.history.trades_of_account(account_id, span=call.query.span(), below=below, limit=limit)
     items = [own_trade(each.trade, account_id, engine_seq=each.engine_seq, at=each.at) for each in found]
-    return page(items, cursor_of(found[-1].trade.trade_id) if len(found) == limit else None)
+    return page(items, None if more is None else cursor_of(*more))
 
 
 async def balances(call: Call) -> web.Response:

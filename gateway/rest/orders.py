@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.answers.fields import Acted, Page
 from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBatch, PlacedOrder, PricedOrder
-from gateway.reads.history import NEVER, StoredOrder
+from gateway.reads.history import StoredOrder
 from gateway.reads.schemas import order_object, priced_row
 from gateway.requests.fields import Empty
 from gateway.requests.orders import CLIENT_ORDER_ID, AmendParams, RestBatch, RestCancelAll, RestOrder, client_order_id
@@ -193,16 +193,14 @@ async def get_by_client_id(call: Call) -> web.Response:
 async def find(call: Call) -> web.Response:
     """Newest first; open ones unless `status` says otherwise."""
     limit = call.query.limit()
-    [below] = call.query.cursor(int) or [NEVER]
-    found = await call.api.history.orders(
+    found, more = await call.api.history.orders(
         call.principal.account_id,
         statuses=_statuses(call.query.text("status")),
         span=call.query.span(),
-        below=below,
+        below=call.query.cursor(*[int] * call.api.views.partitions) or (),
         limit=limit,
     )
-    more = cursor_of(found[-1].state.order_id) if len(found) == limit else None
-    return page([_shown(order) for order in found], more)
+    return page([_shown(order) for order in found], None if more is None else cursor_of(*more))
 
 
 def _statuses(text: str | None) -> frozenset[OrderStatus] | None:

@@ -60,6 +60,12 @@ async def test_one_accounts_cash_buys_in_both_partitions_and_every_view_shows_on
             assert {row["leg"] for row in rows} & {"transit"} == set()
             assert {each["loan_id"] for each in (await buyer.get("/v1/positions"))["items"]} == {HERE, THERE}
             assert len((await buyer.get("/v1/trades"))["items"]) == 2
+            names = [f"o-{n}" for n in range(5)]
+            for n, name in enumerate(names):
+                await placed(buyer, order("buy", name, "10.00", "50.00", loan_id=(HERE, THERE)[n % 2]))
+            pages = await _pages(buyer, "/v1/orders?limit=2")
+            assert [each["cl_ord_id"] for each in pages] == names[::-1], "newest first, wherever it is"
+            assert (await buyer.post("/v1/orders/cancel-all", {}))["count"] == 5
             fills = await _pages(buyer, "/v1/executions")
             assert [(fill["partition"], fill["symbol"]) for fill in fills] == [
                 (0, f"{HERE}/CNY"),
@@ -88,6 +94,10 @@ async def test_executions_of_both_partitions_come_over_one_socket_and_resume_by_
             heard = {(report.partition, report.sequence) for report in [await anext(reports) for _ in range(3)]}
             assert heard == {(0, 1), (1, 1), (1, 2)}
         async with MarketClient(admin.url, keys["ORIG"]) as again:
+            for wrong in ({"from_seq": 2}, {"from_seqs": {"0": 2}}, {"from_seqs": {"2": 0}}, {"from_seqs": {"x": 0}}):
+                with pytest.raises(ApiError) as refused:
+                    await again.call("subscribe", channel="executions", **wrong)
+                assert refused.value.code == "invalid_arguments"
             reports = again.executions(from_seqs={0: 1, 1: 1})
             first = await anext(reports)
             assert (first.partition, first.sequence) == (1, 2)
@@ -128,6 +138,55 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
     await _ledgers_agree(database)
 
 
+async def test_an_engine_that_is_killed_and_a_redis_that_forgets_under_load_lose_nothing_that_was_acknowledged(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    told: dict[str, dict[str, Any]] = {}
+    async with AsyncExitStack() as stack:
+        market, engines, admin, keys = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
+        standby = market.start("standby", "standby", partition=1)
+        two = await stack.enter_async_context(await market.gateway("two"))
+        await standby.says("warm_copy_read")
+        seller = await stack.enter_async_context(Client(admin.url, keys["ORIG"]))
+        buyers = [await stack.enter_async_context(Client(url, keys["BUYER"])) for url in (admin.url, two.url)]
+        is_loading = True
+
+        async def load(client: Client, side: str, name: str, loan_id: str) -> None:
+            count = 0
+            while is_loading:
+                wanted = order(side, f"{name}-{count}", "1.00", loan_id=loan_id)
+                told[f"{name}-{count}"] = await placed(client, wanted)
+                count += 1
+
+        loads = [
+            asyncio.create_task(load(client, side, f"{side}-{loan_id}-{n}", loan_id))
+            for loan_id in (HERE, THERE)
+            for n, (client, side) in enumerate([(seller, "sell"), *((buyer, "buy") for buyer in buyers)])
+        ]
+        await _more(told, 60)
+        engines[1].signal(signal.SIGKILL)
+        await standby.says("engine_online")
+        await _more(told, 60)
+        async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
+            await redis.flushall()
+        await _more(told, 60)
+        is_loading = False
+        await asyncio.gather(*loads)
+        assert len({each["order_id"] for each in told.values()}) == len(told)
+        for client, account in ((seller, "sell"), (buyers[0], "buy")):
+            mine = {each["cl_ord_id"] for each in await _pages(client, "/v1/orders?status=all&limit=500")}
+            assert mine == {name for name in told if name.startswith(account)}
+        await _sums_up(admin)
+    await _ledgers_agree(database)
+
+
+async def _more(told: dict[str, Any], count: int) -> None:
+    wanted = len(told) + count
+    async with asyncio.timeout(60):
+        while len(told) < wanted:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_withdrawal_brings_back_what_is_in_the_other_partition(
     tmp_path: Path, database: str, redis_server: RedisServer
 ) -> None:
@@ -159,7 +218,7 @@ async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
     found, page = [], await client.get(path)
     while page["next_cursor"]:
         found += page["items"]
-        page = await client.get(f"{path}?cursor={page['next_cursor']}")
+        page = await client.get(f"{path}{'&' if '?' in path else '?'}cursor={page['next_cursor']}")
     return [*found, *page["items"]]
 
 

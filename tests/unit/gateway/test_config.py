@@ -102,5 +102,11 @@ def test_the_first_business_date_is_today_where_the_market_is() -> None:
     assert before <= Settings().first_business_date <= datetime.now(UTC).date()
 
 
+def test_an_engine_is_of_a_partition_that_there_is() -> None:
+    assert Settings(partitions=2, partition=1).partition == 1
+    with pytest.raises(ValidationError, match="--partition 2 is none of 2"):
+        Settings(partitions=2, partition=2)
+
+
 if __name__ == "__main__":
     README.write_text(SECTION.sub(lambda _: settings_table(*README_SETTINGS), README.read_text()))
