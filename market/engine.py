@@ -8,7 +8,7 @@ database behind a fence, waiting requests are answered with it, and the venue is
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -110,9 +110,6 @@ class Request:
     caller: Caller | None = None
 
 
-Snapshot = Callable[[int, Seq, Sequence[Event]], None]  # epoch, seq, the state in events
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What applying a request gave: to be told once the batch is durable. entry: None if nothing changed."""
@@ -158,7 +155,6 @@ class Engine(EnginePort):
         self._wake = asyncio.Event()
         self._online = asyncio.Event()
         self._listeners: list[Listener] = []
-        self._snapshots: list[Snapshot] = []  # asked for
         self._venue = Venue()
         self._applied: list[Outcome] = []  # the batch applied on top of the one that is committing
         self._committing: list[Outcome] = []
@@ -174,6 +170,11 @@ class Engine(EnginePort):
     @property
     def epoch(self) -> int:
         return self._store.epoch
+
+    @property
+    def applied_seq(self) -> Seq:
+        """The last command that was carried out in memory, where it may never be committed."""
+        return self._venue.seq
 
     @property
     def consumed(self) -> Mapping[str, str]:
@@ -214,10 +215,9 @@ class Engine(EnginePort):
         self._inbox.append(Request(command, actor, reply, now, joined, origin, refusal, CALLER.get()))
         self._wake.set()
 
-    def ask_snapshot(self, told: Snapshot) -> None:
-        """Call `told` with the committed state between two batches, as soon as memory is not ahead of it."""
-        self._snapshots.append(told)
-        self._wake.set()
+    def outline(self) -> Iterator[Event]:
+        """Return Venue.outline, to be read bit by bit. It may be ahead of the commit, up to `applied_seq`."""
+        return self._venue.outline()
 
     def stop(self) -> None:
         """Take no more commands, finish what is in the inbox, then let `run` return."""
@@ -258,9 +258,7 @@ class Engine(EnginePort):
                 commit.result()  # raises what the commit raised
             if self._session_lost and self._commit is None:
                 raise Doubtful("the session with the ledger ended")
-            if self._snapshots and self._commit is None and not self._applied:
-                self._tell_snapshots()
-            if len(self._applied) < self._batch_max and not self._snapshots:
+            if len(self._applied) < self._batch_max:
                 self._apply_inbox(self._batch_max - len(self._applied))
             if self._commit is None and self._applied:
                 self._committing, self._applied = self._applied, []
@@ -271,12 +269,6 @@ class Engine(EnginePort):
                 return
             await self._sleep()
 
-    def _tell_snapshots(self) -> None:
-        asked, self._snapshots = self._snapshots, []
-        events = self._venue.snapshot()
-        for told in asked:
-            told(self.epoch, self.seq, events)
-
     def _lose_session(self) -> None:
         self._session_lost = True
         self._wake.set()
@@ -284,7 +276,7 @@ class Engine(EnginePort):
     async def _sleep(self) -> None:
         """Until a command arrives, a commit ends or an order expires."""
         self._wake.clear()
-        if self._inbox and len(self._applied) < self._batch_max and not self._snapshots:
+        if self._inbox and len(self._applied) < self._batch_max:
             return
         expiry = self._venue.next_expiry()
         timeout = None if expiry is None or self._stopping else max((expiry - self._clock()) / 1e9, 0.001)

@@ -9,8 +9,8 @@ import logging
 import secrets
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from redis.asyncio import Redis
@@ -20,9 +20,8 @@ from market.bus.connect import TROUBLE, ending
 from market.bus.names import Names
 from market.engine import Engine
 from market.errors import MarketError
-from market.events import BookChanged, Event
+from market.events import BookChanged, Event, Traded
 from market.ids import LoanId, Seq
-from market.orderbook.depth import FIRST_SEQ
 from market.port import Answer, Committed, Phase
 
 log = logging.getLogger(__name__)
@@ -32,6 +31,7 @@ LEADER_LIFE_MS: Final = 600  # a silent engine is missed after this and what a s
 COMMIT_S_MAX: Final = 3.0  # far above any commit
 QUEUE_MAX: Final = 20_000  # messages that Redis has not taken yet
 CHUNK_EVENTS: Final = 2_000
+SLICE_EVENTS: Final = 100  # of a state, between which others get their turn: about a millisecond
 SNAPSHOT_LIFE_S: Final = 60
 POLL_S: Final = 1.0
 PAUSE_S: Final = 0.2
@@ -55,7 +55,9 @@ class Broadcast:
         self._books: dict[LoanId, Seq] = {}  # the last command of this epoch that changed each
         self._asking: set[str] = set()
         self._served: set[str] = set()  # gateways for which the state is being written down
-        self._snapshots: set[asyncio.Task[None]] = set()
+        self._descriptions: set[asyncio.Task[None]] = set()
+        self._since: list[Event] | None = None  # told since the state is being described
+        self._told = asyncio.Event()
 
     @property
     def depth(self) -> int:
@@ -71,6 +73,7 @@ class Broadcast:
         self._epoch, self._seq, self._began = epoch, seq, seq
         self._consumed = self._engine.consumed.get(self._names.commands, "")
         self._books.clear()
+        self._told.set()
         self._sign_of_life()
 
     def on_entry(self, entry: Committed) -> None:
@@ -78,6 +81,8 @@ class Broadcast:
         for event in entry.events:
             if isinstance(event, BookChanged):
                 self._books[event.loan_id] = entry.seq
+        if self._since is not None:
+            self._since += [event for event in entry.events if not isinstance(event, Traded)]
 
     def on_batch_end(self) -> None:
         for gateway, rows in self._replies.items():
@@ -88,6 +93,7 @@ class Broadcast:
             self._tell(seq)
             self._seq = seq
             self._entries.clear()
+            self._told.set()
 
     async def run(self) -> None:
         """Publish, give signs of life, answer who asks for the state, until cancelled."""
@@ -174,43 +180,57 @@ class Broadcast:
             self._serve_asking()
 
     def _serve_asking(self) -> None:
-        """Describe the state for all who ask, one time after the other: it keeps the engine busy for a while."""
+        """Describe the state for all who ask, one time after the other."""
         if self._asking and not self._served:
             self._served, self._asking = self._asking, set()
-            self._engine.ask_snapshot(self._give)
+            task = asyncio.create_task(self._describe(self._epoch))
+            self._descriptions.add(task)
+            task.add_done_callback(self._descriptions.discard)
 
-    def _give(self, epoch: int, seq: Seq, events: Sequence[Event]) -> None:
-        """Called between two batches: what the events say is frozen, so that it may be written down later."""
-        task = asyncio.create_task(self._write_down(epoch, seq, events, dict(self._books)))
-        self._snapshots.add(task)
-        task.add_done_callback(self._snapshots.discard)
-
-    async def _write_down(self, epoch: int, seq: Seq, state: Sequence[Event], books: Mapping[LoanId, Seq]) -> None:
-        key = self._names.snapshot(epoch, seq, secrets.token_hex(4))
+    async def _describe(self, epoch: int) -> None:
+        """Write the state down bit by bit while the market goes on, then what was committed meanwhile."""
+        key, since = self._names.snapshot(epoch, self._seq, secrets.token_hex(4)), list[Event]()
+        self._since = since
         try:
-            events = await asyncio.to_thread(numbered, state, books)
-            for i in range(0, len(events), CHUNK_EVENTS):
-                chunk = await asyncio.to_thread(_compressed, events[i : i + CHUNK_EVENTS])
-                await self._redis.rpush(key, chunk)
-                await self._redis.expire(key, SNAPSHOT_LIFE_S)
-            where = State(epoch, seq, key, self._consumed, is_numbered=True)
-            for gateway in self._served:
-                self._put(self._names.replies(gateway), framed("state", where))
+            await self._write_down(key, self._engine.outline(), epoch)
+            needed = self._engine.applied_seq
+            while self._epoch == epoch and self._seq < needed:
+                self._told.clear()
+                await self._told.wait()
+            self._since = None
+            state = State(epoch, self._seq, key, self._consumed, is_numbered=True)
+            await self._write_down(key, chain(since, _numbers(dict(self._books))), epoch)
+            if self._epoch == epoch:
+                for gateway in self._served:
+                    self._put(self._names.replies(gateway), framed("state", state))
+            else:
+                self._asking |= self._served  # what was written down may never have been committed
         except TROUBLE as e:
             log.warning("snapshot_lost error=%s", e)  # who asked asks again
         finally:
-            self._served = set()
+            self._since, self._served = None, set()
             self._serve_asking()
 
+    async def _write_down(self, key: str, events: Iterator[Event], epoch: int) -> None:
+        """Add events to the list that is the state, as long as the epoch lasts. Others get their turn all the time."""
+        chunk = list[Event]()
+        while self._epoch == epoch and (slice_ := list(islice(events, SLICE_EVENTS))):
+            chunk += slice_
+            if len(chunk) >= CHUNK_EVENTS:
+                await self._add(key, chunk)
+                chunk = []
+            await asyncio.sleep(0)
+        if chunk:
+            await self._add(key, chunk)
 
-def numbered(state: Iterable[Event], books: Mapping[LoanId, Seq]) -> list[Event]:
-    """Return a state that says which command changed each book last, also of books that are empty now."""
-    rest = dict(books)
-    events: list[Event] = [
-        replace(event, seq=rest.pop(event.loan_id, FIRST_SEQ)) if isinstance(event, BookChanged) else event
-        for event in state
-    ]
-    return events + [BookChanged(loan_id=loan_id, changes=(), seq=seq) for loan_id, seq in rest.items()]
+    async def _add(self, key: str, chunk: Sequence[Event]) -> None:
+        await self._redis.rpush(key, await asyncio.to_thread(_compressed, chunk))
+        await self._redis.expire(key, SNAPSHOT_LIFE_S)
+
+
+def _numbers(books: Mapping[LoanId, Seq]) -> Iterator[Event]:
+    """Yield which command changed each book last; FIRST_SEQ is that of all others."""
+    return (BookChanged(loan_id=loan_id, changes=(), seq=seq) for loan_id, seq in books.items())
 
 
 def _compressed(events: Sequence[Event]) -> bytes:

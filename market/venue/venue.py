@@ -55,11 +55,11 @@ from market.events import (
     RulebookChanged,
 )
 from market.ids import Nanos, Seq, TradeId
-from market.orderbook.order import Side
+from market.orderbook.order import Order, Side
 from market.partitions import seq_before
 from market.venue import administration, cash_lines, protection, quotes, restoring, rulemaking, servicing, trading
 from market.venue.changes import Changes, account_changed, cash_changed, claim_changed, order_state, quote_state
-from market.venue.state import State
+from market.venue.state import Loan, State
 
 HANDLERS: dict[type[Any], Callable[[State, Any, Changes], Result]] = {
     OpenMarket: administration.open_market,
@@ -166,17 +166,35 @@ class Venue:
             for guard in account.guards.values():
                 yield replace(protection.mmp_changed(guard), fills=tuple(guard.fills))
         for order in sorted(state.orders.values(), key=lambda order: order.priority):
-            currency = state.loans[order.loan_id].terms.currency
-            if order.quote is None:
-                yield OpenOrder(order=order_state(order, currency))
-            else:
-                yield QuotesChanged(account_id=order.account_id, quotes=(quote_state(order, currency),))
-        for loan_id, loan in state.loans.items():
-            levels = tuple(
-                LevelChange(side, price, quantity) for side in Side for price, quantity in loan.book.levels(side)
-            )
-            if levels:
-                yield BookChanged(loan_id=loan_id, changes=levels)
+            yield _open(order, state)
+        for loan in state.loans.values():
+            yield from _levels(loan)
+
+    def outline(self) -> Iterator[Event]:
+        """Yield what readers see of the state, each thing as it is in its turn: the venue may change between two.
+
+        Followed by the events of all commands since the first one was yielded, in order, it is the state after them:
+        each event says how a thing is, not how it has changed.
+        """
+        state = self.state
+        if state.business_date is not None:
+            yield MarketChanged(mode=state.mode, business_date=state.business_date)
+        yield from [RulebookChanged(rulebook=rules) for rules in state.rulebooks.values()]
+        accounts, loans = list(state.accounts.values()), list(state.loans.values())
+        for account in accounts:
+            yield account_changed(account)
+        for loan in loans:
+            yield loan.changed()
+            if loan.is_serviced:
+                yield loan.schedule_changed()
+        for account in accounts:
+            yield from [cash_changed(account, currency) for currency in account.cash]
+            yield from [claim_changed(account, loan_id) for loan_id in account.claims]
+        for order in list(state.orders.values()):
+            if order.order_id in state.orders:
+                yield _open(order, state)
+        for loan in loans:
+            yield from _levels(loan)
 
     @classmethod
     def restore(cls, seq: Seq, events: Iterable[Event], *, last_trade_id: TradeId) -> "Venue":
@@ -243,6 +261,19 @@ def described(venue: Venue) -> Iterator[Description]:
         yield description
     finally:
         description.close()
+
+
+def _open(order: Order, state: State) -> OpenOrder | QuotesChanged:
+    currency = state.loans[order.loan_id].terms.currency
+    if order.quote is None:
+        return OpenOrder(order=order_state(order, currency))
+    return QuotesChanged(account_id=order.account_id, quotes=(quote_state(order, currency),))
+
+
+def _levels(loan: Loan) -> list[BookChanged]:
+    """Return the book's levels as one event, none if it is empty."""
+    levels = [LevelChange(side, price, quantity) for side in Side for price, quantity in loan.book.levels(side)]
+    return [BookChanged(loan_id=loan.terms.loan_id, changes=tuple(levels))] if levels else []
 
 
 def _canonical(event: Event) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from market.engine import Doubtful, NotCommitted, Origin
 from market.errors import InsufficientFunds, MarketMode, Unavailable
-from market.events import Event, LogEntry
-from market.ids import Seq
+from market.events import LogEntry
 from tests.builders import buy, sell
 from tests.unit.test_engine import MemoryStore, running, until
 
@@ -86,27 +85,3 @@ async def test_while_the_market_reopens_an_order_of_a_stream_is_refused_in_its_t
         engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("early"), origin=at("1-0/0"))
         await until(lambda: ear.told("early") == [MarketMode])
         assert store.consumed == {"commands": "1-0/0"}
-
-
-async def test_a_snapshot_is_the_state_between_two_batches_also_under_load() -> None:
-    store = MemoryStore()
-    taken: list[tuple[Seq, int]] = []
-
-    def told(_epoch: int, seq: Seq, events: Sequence[Event]) -> None:
-        taken.append((seq, len(store.log)))
-        assert events
-
-    async with running(store) as (engine, ear):
-        store.gate.clear()
-        engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
-        await asyncio.sleep(0.01)
-        engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
-        engine.ask_snapshot(told)
-        for _ in range(10):
-            engine.send(buy("BUYER", 9_700, 1_00), actor="t", reply=ear.reply("x"))
-        await asyncio.sleep(0.01)
-        assert taken == []
-        store.gate.set()
-        await until(lambda: len(ear.told("x")) == 12)
-    assert len(taken) == 1
-    assert taken[0][0] == taken[0][1]  # all that was applied had been committed

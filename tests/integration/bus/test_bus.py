@@ -3,12 +3,18 @@
 import asyncio
 import random
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
 
+from market.bus import broadcast
+from market.bus.remote import RemoteEngine
 from market.commands import AccountKind, Command, OpenMarket, OrderAck
 from market.errors import InsufficientFunds, MarketError, OutcomeUnknown, Unavailable
+from market.events import Event
 from market.port import Answer
 from tests.builders import DAY, buy, deposit, open_account, register, sell
 from tests.integration.bus.wiring import running_engine, running_gateway, shown, until
@@ -62,6 +68,41 @@ async def test_a_gateway_that_comes_late_sees_what_the_others_see(database: str,
                 await asyncio.gather(*waiting)
                 await until(lambda: views.engine_seq == late.engine_seq == engine.seq)
                 assert shown(views) == shown(late)
+
+
+async def test_the_market_goes_on_while_its_state_is_described(
+    database: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "SLICE_EVENTS", 1)
+    monkeypatch.setattr(broadcast, "CHUNK_EVENTS", 10)
+    rng, seen = random.Random(2), list[int]()
+    async with running_engine(database, redis_server.url) as engine:
+        await prepare(engine)
+        async with running_gateway(redis_server.url) as (one, views):
+            await asyncio.gather(
+                *(one.submit(sell("ORIG", 9_800, 1_00, client_order_id=f"o{i}"), actor="t") for i in range(300))
+            )
+            outline = engine.outline
+
+            def watched() -> Iterator[Event]:
+                for event in outline():
+                    seen.append(engine.seq)
+                    yield event
+
+            monkeypatch.setattr(engine, "outline", watched)
+            trading = asyncio.create_task(_trade(one, rng))
+            async with running_gateway(redis_server.url) as (_, late):
+                trading.cancel()
+                await asyncio.wait([trading])
+                await until(lambda: one.pending == 0 and views.engine_seq == late.engine_seq == engine.seq)
+                assert len(set(seen)) > 1, "commands were carried out meanwhile"
+                assert shown(views) == shown(late)
+
+
+async def _trade(gateway: RemoteEngine, rng: random.Random) -> None:
+    for i in count():
+        with suppress(MarketError):
+            await gateway.submit(random_order(rng, f"t{i}"), actor="t")
 
 
 @pytest.mark.parametrize("harm", ["flushall", "kill", "stop"])

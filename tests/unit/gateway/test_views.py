@@ -9,10 +9,9 @@ import pytest
 
 from gateway.reads.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
 from gateway.reads.views import NO_BOOK, LoanView, Views
-from market.bus.broadcast import numbered
 from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
-from market.events import BookChanged, LogEntry, Traded
+from market.events import BookChanged, Event, LogEntry, Traded
 from market.ids import AccountId, Face, LoanId, Nanos, PriceBp, Seq
 from market.orderbook.depth import FIRST_SEQ
 from market.orderbook.order import CancelReason, OrderStatus, Side, TimeInForce
@@ -329,18 +328,41 @@ def test_who_follows_the_same_engine_numbers_books_alike_whenever_it_began(seed:
     one.on_snapshot(1, venue.seq, venue.snapshot())
     for _ in range(6):
         world.recording.take()
-        other.on_snapshot(1, venue.seq, numbered(venue.snapshot(), changed))
+        numbers = [BookChanged(loan_id=loan_id, changes=(), seq=seq) for loan_id, seq in changed.items()]
+        other.on_snapshot(1, venue.seq, [*venue.snapshot(), *numbers])
         world.go_on(60)
         for entry in world.recording.take():
             changed |= {event.loan_id: entry.seq for event in entry.events if isinstance(event, BookChanged)}
             for views in (one, other):
                 views.on_entry(entry)
                 views.on_batch_end()
-        numbers = {loan_id: loan.book.seq for loan_id, loan in one.loans.items()}
-        assert numbers == {loan_id: loan.book.seq for loan_id, loan in other.loans.items()}
-        assert max(numbers.values()) > FIRST_SEQ
+        known = {loan_id: loan.book.seq for loan_id, loan in one.loans.items()}
+        assert known == {loan_id: loan.book.seq for loan_id, loan in other.loans.items()}
+        assert max(known.values()) > FIRST_SEQ
     one.on_epoch(2, venue.seq)
     assert {loan.book.seq for loan in one.loans.values()} == {FIRST_SEQ}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_state_that_was_told_while_the_market_went_on_is_the_state_after_what_happened_meanwhile(seed: int) -> None:
+    rng, world = random.Random(seed), RecordedWorld(seed, commands=200)
+    for _ in range(3):
+        world.recording.take()
+        told, late, now = list[Event](), Views(), Views()
+        for event in world.market.venue.outline():
+            told.append(event)
+            if rng.random() < 0.6:
+                world.go_on(rng.randint(1, 3))
+        entries = world.recording.take()
+        assert len(entries) > 10, "else nothing happened meanwhile"
+        since = [event for entry in entries for event in entry.events if not isinstance(event, Traded)]
+        late.on_snapshot(1, world.market.venue.seq, [*told, *since])
+        now.on_snapshot(1, world.market.venue.seq, world.market.venue.snapshot())
+        assert picture(late) == picture(now)
+        for views in (late, now):
+            assert {each.account_id: each.exec_seq for each in views.accounts.values()} == {
+                each.account_id: each.exec_seq for each in now.accounts.values()
+            }
 
 
 def test_a_condition_on_the_book_holds_for_the_number_of_what_stands_alone() -> None:
