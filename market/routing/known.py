@@ -6,11 +6,10 @@ partition that has not what was looked for there says so.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from market.errors import Unavailable
-from market.events import CashChanged, Event, Executed, LoanChanged, MarketChanged, OpenOrder, OrderState
+from market.events import CashChanged, Event, Executed, LoanChanged, OpenOrder, OrderState
 from market.ids import FIRST_QUOTE_ID, AccountId, ClientOrderId, Currency, LoanId, OrderId, Seq
 from market.orderbook.order import FINAL_STATUSES
 from market.partitions import home_of, partition_of
@@ -43,7 +42,7 @@ class Known:
         self.currencies: dict[LoanId, Currency] = {}
         self.orders: dict[OrderId, LoanId] = {}  # open ones
         self.named: dict[tuple[AccountId, ClientOrderId], OrderId] = {}  # of these the ones with a client order id
-        self.dates: list[date] = [date.min] * partitions
+        self.partitions = partitions
         self.heard: set[int] = set()  # partitions whose state was told
         self._lines: list[dict[Purse, Line]] = [{} for _ in range(partitions)]
         self._changed = changed
@@ -56,9 +55,9 @@ class Known:
         where = self.loans.get(loan_id)
         if where is not None:
             return where
-        if len(self.heard) < len(self.dates):
+        if len(self.heard) < self.partitions:
             raise Unavailable(f"a part of the market is away, which may have loan {loan_id}")
-        return home_of(loan_id, len(self.dates))
+        return home_of(loan_id, self.partitions)
 
     def line(self, partition: int, purse: Purse) -> Line:
         return self._lines[partition].get(purse, NOTHING)
@@ -109,8 +108,6 @@ class Known:
             self.loans[terms.loan_id], self.currencies[terms.loan_id] = partition, terms.currency
         elif kind is OpenOrder:
             self._order(event.order)  # type: ignore[union-attr]
-        elif kind is MarketChanged:
-            self.dates[partition] = event.business_date  # type: ignore[union-attr]
 
     def _cash(self, partition: int, event: CashChanged) -> None:
         purse = event.account_id, event.currency

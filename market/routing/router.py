@@ -1,9 +1,9 @@
 """Several engines as one, for the edge: each command goes to the partition that it is about, or to all.
 
 What names a loan goes where the loan is; what names an order goes where its number was given. What all must know goes
-to partition 0 first, whose refusal nobody else hears, and then to the others; each such command may be repeated, so
-that one that broke off in the middle is answered `unknown`, and sent again by its sender. Mass quotes and cancels over
-several partitions are split, and answered once.
+to partition 0 first, whose refusal nobody else hears, and then to the others; the engine of one that is away, or whose
+gateway broke off in the middle, brings itself to where partition 0 is before it takes an order. What no engine finds
+out by itself is refused while one is away. Mass quotes and cancels over several partitions are split, answered once.
 
 Listeners hear each partition in order, and nothing is said of the order between two: whose commit it was is told by its
 number.
@@ -43,11 +43,11 @@ from market.commands import (
     Unblock,
     Withdraw,
 )
-from market.errors import InvalidArguments, MarketError, Unavailable
+from market.errors import Busy, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import LoanId, OrderId, Seq
 from market.orderbook.order import Side
 from market.partitions import partition_of
-from market.port import EnginePort, Follower, Phase, Reply
+from market.port import Answer, EnginePort, Follower, Phase, Reply
 from market.routing.answers import Collected, Told, all_of, whoever_knows
 from market.routing.cash import CashMoves
 from market.routing.known import Ear, Purse
@@ -55,10 +55,10 @@ from market.routing.paying import Payer
 from market.routing.quoting import Quoting
 
 ARRIVE_S: Final = 5.0
-FOR_ALL: Final = (
-    OpenMarket, OpenAccount, FreezeAccount, DefineRulebook, SetDefaultRulebook, SetMode, RollDay,
-    SetMmp, ResetMmp, Unblock, ResolveOrder,
+FOLLOWED: Final = (  # what the later partitions find out by themselves
+    OpenMarket, OpenAccount, FreezeAccount, DefineRulebook, SetDefaultRulebook, SetMode, RollDay, SetMmp,
 )  # fmt: skip
+FOR_ALL: Final = (*FOLLOWED, ResetMmp, Unblock)
 TAKES_OUT: Final = (CancelOrder, CancelAll, CancelQuotes, MassQuote, ResolveOrder)  # ends what of its account waits
 
 
@@ -122,6 +122,8 @@ class Router(EnginePort):
                 self._quoting.send(command, actor, reply)
             case CancelAll() | CancelQuotes():
                 self._cancel(command, actor, reply, joined)
+            case ResolveOrder():
+                self._spread(dict.fromkeys(range(len(self._ports)), command), actor, reply, all_of, joined)
             case ServiceLoan():
                 self._send_to(self._where_all(command), command, actor, reply, joined)
             case _ if isinstance(command, FOR_ALL):
@@ -189,27 +191,34 @@ class Router(EnginePort):
     # To several
 
     def _send_to_all(self, command: Command, actor: str, reply: Reply) -> None:
-        """Send to partition 0, and once that has carried it out to the others. Raises Unavailable if one is away."""
-        away = [str(k) for k, port in enumerate(self._ports) if port.phase is not Phase.ONLINE]
-        if away:
-            raise Unavailable(f"this must reach the whole market, and partition {', '.join(away)} is away")
-        first, *others = self._to_roll(command) if isinstance(command, RollDay) else range(len(self._ports))
+        """Send to partition 0, and once that has carried it out to the others."""
+        is_followed = isinstance(command, FOLLOWED) and not getattr(command, "move", False)
+        if not is_followed:
+            self._require_all()
+        others = range(1, len(self._ports))
         context = copy_context()
 
         def told(answer: Told) -> None:
-            if isinstance(answer, MarketError) or not others:
+            if isinstance(answer, MarketError):
                 reply(answer)
             else:
                 context.run(self._spread, dict.fromkeys(others, command), actor, reply, combined(answer))
 
-        def combined(answer: Told) -> Callable[[dict[int, Told]], Told]:
-            return lambda rest: all_of({first: answer, **_rolled(command, answer, rest)})
+        def combined(first: Answer) -> Callable[[dict[int, Told]], Told]:
+            def combine(rest: dict[int, Told]) -> Told:
+                if is_followed:
+                    rest = {where: first if _is_done_later(command, each) else each for where, each in rest.items()}
+                return all_of({0: first, **rest})
 
-        self._ports[first].send(command, actor=actor, reply=told)
+            return combine
 
-    def _to_roll(self, command: RollDay) -> list[int]:
-        """Return the partitions that are not there yet: a day is no command that may be repeated."""
-        return [k for k, day in enumerate(self._known.dates) if day < command.to] or [0]
+        self._ports[0].send(command, actor=actor, reply=told)
+
+    def _require_all(self) -> None:
+        """Raises Unavailable if a partition is away."""
+        away = [str(where) for where, phase in enumerate(self.phases) if phase is not Phase.ONLINE]
+        if away:
+            raise Unavailable(f"this must reach the whole market, and partition {', '.join(away)} is away")
 
     def _cancel(self, command: CancelAll | CancelQuotes, actor: str, reply: Reply, joined: bool) -> None:
         everywhere = range(len(self._ports))
@@ -247,8 +256,8 @@ class Router(EnginePort):
                 collected.tell(where, error)
 
 
-def _rolled(command: Command, done: Told, told: dict[int, Told]) -> dict[int, Told]:
-    """Return what was told, but that a day has already begun somewhere, for its engine follows by itself: as done."""
-    if not isinstance(command, RollDay):
-        return told
-    return {where: done if isinstance(each, InvalidArguments) else each for where, each in told.items()}
+def _is_done_later(command: Command, told: Told) -> bool:
+    """Whether a partition does by itself what partition 0 has done, or has just done so."""
+    if isinstance(command, RollDay) and isinstance(told, InvalidArguments):
+        return True
+    return isinstance(told, Unavailable | Busy | OutcomeUnknown)

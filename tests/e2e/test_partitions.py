@@ -124,10 +124,12 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
             with pytest.raises(ApiError) as refused:
                 await buyer.post("/v1/orders", order("buy", "early", "10.00", loan_id=THERE))
             assert (refused.value.code, refused.value.outcome) == ("unavailable", "not_executed")
+            await admin.post("/v1/admin/accounts", {"account_id": "LATE", "kind": "investor", "name": "late"})
             standby = market.start("standby", "standby", partition=1)
             bought = await placed(buyer, order("buy", "late", "1000.00", loan_id=THERE))
             assert bought["order_status"] == "filled"
             await standby.says("engine_online")
+            await _buys_there(admin, "LATE")
             async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
                 await redis.flushall()
             for loan_id in (HERE, THERE):
@@ -200,6 +202,15 @@ async def test_a_withdrawal_brings_back_what_is_in_the_other_partition(
             await _until(lambda: _cash(buyer), lambda cash: cash["total"] == "0.00")
             await _sums_up(admin)
     await _ledgers_agree(database)
+
+
+async def _buys_there(admin: Client, account_id: str) -> None:
+    """Have an account that was opened meanwhile buy where nobody could be told of it."""
+    made = await admin.post(f"/v1/admin/accounts/{account_id}/api-keys", {"scopes": ["read", "trade"]})
+    deposit = {"account_id": account_id, "currency": "CNY", "amount": "100.00", "custody_ref": account_id}
+    await admin.post("/v1/admin/deposits", deposit)
+    async with Client(admin.url, ApiKey(made["key"], made["secret"])) as client:
+        assert (await placed(client, order("buy", "l", "10.00", "50.00", loan_id=THERE)))["order_status"] == "new"
 
 
 def _params(loan_id: str, cl_ord_id: str) -> dict[str, Any]:

@@ -42,6 +42,8 @@ GENESIS: list[Command] = [
     open_account("B"),
     deposit("A", 20_000_00),
     deposit("B", 20_000_00),
+    open_account("MAKER", AccountKind.MARKET_MAKER),
+    deposit("MAKER", 20_000_00),
 ]
 
 
@@ -130,8 +132,9 @@ def command_of(rng: random.Random, orders: list[tuple[OrderId, OrderId]], n: int
             named = CancelOrder(account_id=AccountId(account), client_order_id=ClientOrderId(f"c{rng.randint(0, n)}"))
             return rng.choice([named, deposit(account, 100_00, ref=f"in-{n}"), _withdraw(account, quantity, n)])
         case 13:
-            sides = [quote(None, (price + rng.randint(20, 30), 100_00), loan_id=each) for each in rng.sample(LOANS, 3)]
-            return mass_quote(account, *sides)
+            asks = [quote(None, (price + rng.randint(20, 30), 100_00), loan_id=each) for each in rng.sample(LOANS, 3)]
+            bids = [quote((price - rng.randint(20, 30), 100_00), None, loan_id=each) for each in rng.sample(LOANS, 3)]
+            return rng.choice([mass_quote(account, *asks), mass_quote("MAKER", *bids)])
         case 14:
             return rng.choice(
                 [_cancel_all(account, loan_id), _cancel_all(account, None), _block(account), _unblock(account)]
@@ -198,8 +201,8 @@ async def test_asked_all_at_once_cash_is_neither_made_nor_lost_and_each_is_answe
         for state in states:
             state.check_invariants()
         totals = sum(account.cash[USD].total for state in states for account in state.accounts.values())
-        assert totals == 40_000_00 + moved
-        for account_id in ("A", "B", "ORIG"):
+        assert totals == 60_000_00 + moved
+        for account_id in ("A", "B", "ORIG", "MAKER"):
             lines = [state.accounts[AccountId(account_id)].cash[USD] for state in states]
             assert cut.cash(account_id) == (sum(line.total for line in lines), sum(line.held for line in lines))
         assert cut.courier.carried > 3

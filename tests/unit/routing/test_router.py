@@ -24,6 +24,7 @@ from market.commands import (
     Refusal,
     ResolveOrder,
     RollDay,
+    SetDefaultRulebook,
     SetMode,
     Unblock,
     Withdraw,
@@ -60,7 +61,7 @@ from tests.cut_market import USD, CutMarket, cut_market, loan_at
 from tests.unit.test_engine import until
 
 HERE, THERE = loan_at(0), loan_at(1)  # loans of partition 0 and of partition 1
-A = AccountId("A")
+A, ORIG = AccountId("A"), AccountId("ORIG")
 GENESIS: list[Command] = [
     OpenMarket(business_date=DAY),
     open_account("HOUSE", AccountKind.HOUSE),
@@ -141,26 +142,42 @@ async def test_what_all_must_know_is_known_to_all_and_may_be_repeated() -> None:
         assert isinstance(refused, InvalidArguments)
 
 
-async def test_a_day_that_only_a_part_of_the_market_has_begun_is_begun_by_the_rest() -> None:
+async def test_a_day_that_an_engine_has_begun_by_itself_is_begun() -> None:
     async with cut() as market:
         tomorrow = RollDay(to=DAY.replace(day=16))
-        await market.engines[0].submit(tomorrow, actor="broken off")
-        await market.do(tomorrow)
+        await market.engines[1].submit(tomorrow, actor="the eye on the first partition")
+        assert (await market.do(tomorrow)).result == Done()
         assert [engine._venue.state.today for engine in market.engines] == [tomorrow.to] * 2
         assert isinstance(await market.outcome(tomorrow), InvalidArguments)
 
 
-async def test_what_all_must_know_is_refused_while_one_is_away_and_the_loans_of_the_others_are_traded() -> None:
+async def test_while_a_partition_is_away_the_loans_of_the_others_are_traded() -> None:
     async with cut() as market:
         market.engines[1].stop()
         await until(lambda: len({*market.port.phases}) == 2)
-        assert isinstance(await market.outcome(open_account("B")), Unavailable)
-        assert AccountId("B") not in market.engines[0]._venue.state.accounts
         assert isinstance(await market.outcome(sell("ORIG", 9_900, 100_00, loan_id=THERE)), Unavailable)
-        order_of(await market.do(sell("ORIG", 9_900, 100_00, loan_id=HERE)))
-        halfway = await market.outcome(CancelAll(account_id=AccountId("ORIG")))
-        assert isinstance(halfway, OutcomeUnknown)
-        assert not market.views.account(AccountId("ORIG")).open_orders, "what could be cancelled was"
+        placed = await market.do(sell("ORIG", 9_900, 100_00, loan_id=HERE, client_order_id=ClientOrderId("here")))
+        found = await market.do(ResolveOrder(account_id=ORIG, client_order_id=ClientOrderId("here")))
+        assert order_of(found).order_id == order_of(placed).order_id
+        nowhere = ResolveOrder(account_id=ORIG, client_order_id=ClientOrderId("nowhere"))
+        assert isinstance(await market.outcome(nowhere), OutcomeUnknown), "it may be where nobody answers"
+        assert isinstance(await market.outcome(CancelAll(account_id=ORIG)), OutcomeUnknown)
+        assert not market.views.account(ORIG).open_orders, "what could be cancelled was"
+
+
+async def test_while_a_partition_is_away_it_is_told_later_what_it_finds_out_and_the_rest_is_refused() -> None:
+    async with cut() as market:
+        market.engines[1].stop()
+        await until(lambda: len({*market.port.phases}) == 2)
+        for command in (open_account("B"), SetMode(mode=Mode.HALTED), FreezeAccount(account_id=A, frozen=True)):
+            assert (await market.do(command)).result == Done()
+        assert AccountId("B") in market.engines[0]._venue.state.accounts
+        assert isinstance(await market.outcome(Unblock(account_id=A)), Unavailable)
+        moving = SetDefaultRulebook(account_id=ORIG, rulebook="open", move=True)
+        assert isinstance(await market.outcome(moving), Unavailable)
+        market.engines[0].stop()
+        await until(lambda: len({*market.port.phases}) == 1)
+        assert isinstance(await market.outcome(open_account("C")), Unavailable)
 
 
 async def test_cancels_are_summed_up_and_the_kill_switch_is_thrown_everywhere() -> None:
@@ -169,15 +186,14 @@ async def test_cancels_are_summed_up_and_the_kill_switch_is_thrown_everywhere() 
             await market.do(sell("ORIG", 9_900, 100_00, loan_id=loan_id))
         sides = [quote((9_000, 10_00), (9_800, 10_00), loan_id=loan_id) for loan_id in (HERE, THERE)]
         await market.do(mass_quote("ORIG", *sides))
-        orig = AccountId("ORIG")
-        only_there = await market.do(CancelAll(account_id=orig, loan_id=THERE))
+        only_there = await market.do(CancelAll(account_id=ORIG, loan_id=THERE))
         assert only_there.result == CountAck(count=1, quotes=1)
-        gone = await market.do(CancelQuotes(account_id=orig, loan_ids=(HERE, THERE)))
+        gone = await market.do(CancelQuotes(account_id=ORIG, loan_ids=(HERE, THERE)))
         assert gone.result == CountAck(count=0, quotes=1)
-        assert (await market.do(CancelAll(account_id=orig, loan_id=HERE, block=True))).result == CountAck(count=2)
+        assert (await market.do(CancelAll(account_id=ORIG, loan_id=HERE, block=True))).result == CountAck(count=2)
         for loan_id in (HERE, THERE):
             assert isinstance(await market.outcome(sell("ORIG", 9_900, 100_00, loan_id=loan_id)), KillSwitch)
-        await market.do(Unblock(account_id=orig))
+        await market.do(Unblock(account_id=ORIG))
         order_of(await market.do(sell("ORIG", 9_900, 100_00, loan_id=THERE)))
 
 
