@@ -159,6 +159,8 @@ def new_engine(
     metrics.watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)
     metrics.watch("market_epoch", "Which writer it is, counted over the market's life", lambda: engine.epoch)
     metrics.watch("market_engine_seq", "The last committed command", lambda: engine.seq)
+    metrics.watch("market_partitions", "Partitions that the market is cut into", lambda: settings.partitions)
+    metrics.watch("market_partition", "Which of them this engine is of", lambda: settings.partition)
     metrics.watch("market_lease_held", "1 while this engine writes, else 0", lambda: engine.phase is Phase.ONLINE)
     return engine
 

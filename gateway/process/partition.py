@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 
 from gateway.process.config import Settings
 from gateway.process.lifecycle import open_market
+from gateway.process.metrics import Metrics
 from market.engine import Engine
 from market.settlement.catching_up import CatchUp
 from market.settlement.receiving import Receiver
@@ -16,7 +17,7 @@ from market.settlement.reclaiming import IdleLines
 class Partition:
     """Made before the engine runs, whose commits it hears."""
 
-    def __init__(self, dsn: str, engine: Engine, settings: Settings) -> None:
+    def __init__(self, dsn: str, engine: Engine, settings: Settings, metrics: Metrics) -> None:
         self._engine = engine
         self._settings = settings
         self._catch_up = CatchUp(dsn, engine, settings.partition) if settings.partition else None
@@ -29,6 +30,9 @@ class Partition:
             settings.partition,
             on_unknown_account=None if self._catch_up is None else self._catch_up.now,
         )
+        if settings.partitions > 1:
+            receiver = self._receiver
+            metrics.watch("market_due_cash_moves", "Cash that could not be received yet", lambda: receiver.due)
 
     async def open(self) -> None:
         """Open the market on its very first start: by the settings at the first partition, elsewhere as it is there."""

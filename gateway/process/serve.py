@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date
 
+import asyncpg
+
 from gateway.access.auth import KeyRing
 from gateway.access.credentials import follow_credentials
 from gateway.access.shared_rates import share_rates
@@ -55,6 +57,7 @@ from market.events import Event, MarketChanged
 from market.ids import Seq
 from market.port import Committed, EnginePort, Phase
 from market.routing.router import Router
+from market.settlement.merged import ledgers_of
 from market.settlement.warm import WarmCopy
 from market.settlement.writer import PostgresStore
 
@@ -113,7 +116,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         await stack.enter_async_context(engine_monitored(engine, metrics, settings))
         broadcast = Broadcast(redis, engine, names)
         intake = Intake(redis, engine, broadcast, names, outstanding_max=max(settings.inbox_max // 2, 1))
-        partition = Partition(dsn, engine, settings)
+        partition = Partition(dsn, engine, settings, metrics)
         for listener in (today, intake, broadcast):
             engine.listen(listener)
         metrics.watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
@@ -195,6 +198,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             await stack.enter_async_context(_task(remote.run(), "the way to the engine"))
         await _heard(engine, settings.reconnect_s)
         await reached(keys.load())  # the engine has migrated by then
+        await _cut_as_set(pool, settings)
         await reached(gateway.sessions.load())
         follow = follow_credentials(dsn, keys, gateway.sessions)
         await stack.enter_async_context(_task(follow, "the ear for credentials"))
@@ -206,6 +210,14 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         for presence in presences:
             await stack.enter_async_context(_task(presence.run(), "the word that it is there"))
         yield running
+
+
+async def _cut_as_set(pool: asyncpg.Pool, settings: Settings) -> None:
+    """Raises StartError where the market has other partitions than we would show."""
+    async with pool.acquire() as connection:
+        present = len(await reached(ledgers_of(connection)))
+    if present != settings.partitions:
+        raise StartError(f"the market is cut into {present} partitions, not into {settings.partitions}: --partitions")
 
 
 async def _heard(engine: EnginePort, wait_s: float) -> None:

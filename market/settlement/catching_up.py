@@ -3,6 +3,7 @@
 Accounts, rulebooks, the market's mode and date, blocks and protections are given to every partition, the first one
 first. A partition that was away meanwhile, or whose gateway broke off half-way, hears of it here: what the first
 ledger says is compared with its own, and what differs is sent to its engine as the commands that make it the same.
+Only the kill switch is never undone so: it works where a partition can be reached, the first one or not.
 """
 
 import asyncio
@@ -26,10 +27,8 @@ from market.commands import (
     SetDefaultRulebook,
     SetMmp,
     SetMode,
-    Unblock,
 )
 from market.errors import MarketError
-from market.ids import AccountId
 from market.orderbook.order import CancelReason
 from market.partitions import schema_of
 from market.port import EnginePort
@@ -45,7 +44,7 @@ FOR_ALL: Final = [
     kind.__name__
     for kind in (
         *(OpenMarket, OpenAccount, FreezeAccount, DefineRulebook, SetDefaultRulebook, SetMode, RollDay),
-        *(CancelAll, Unblock, SetMmp),
+        *(CancelAll, SetMmp),
     )
 ]
 
@@ -71,8 +70,8 @@ DEFAULTS = """
     WHERE f.rulebook IS DISTINCT FROM o.rulebook ORDER BY f.seq
 """
 BLOCKS = """
-    SELECT account_id, f.blocked FROM market.kill_switch f LEFT JOIN {own}.kill_switch o USING (account_id)
-    WHERE f.blocked <> coalesce(o.blocked, false) ORDER BY f.seq
+    SELECT account_id FROM market.kill_switch f LEFT JOIN {own}.kill_switch o USING (account_id)
+    WHERE f.blocked AND NOT coalesce(o.blocked, false) ORDER BY f.seq
 """
 PROTECTIONS = """
     SELECT account_id, mmp_group, f.max_fills, f.max_face, f.window_ns
@@ -97,6 +96,7 @@ class CatchUp:
         self._own = schema_of(partition)
         self._clock = clock
         self._seen = 0  # of the first ledger's log
+        self._is_behind = True  # something that it says was not taken here
 
     async def begin(self) -> None:
         """Return once this ledger's market is open, which waits for that of the first, and the same in all."""
@@ -138,29 +138,30 @@ class CatchUp:
 
     async def _look(self, connection: asyncpg.Connection) -> None:
         news = await connection.fetchrow(NEWS, self._seen, FOR_ALL, self._clock() - GRACE_NS)
-        if news["for_all"] is not None and not await self._catch_up(connection):
-            return  # something was refused: it is looked at again
+        if self._is_behind or news["for_all"] is not None:
+            await self._catch_up(connection)
         self._seen = max(self._seen, news["seen"] or 0)
 
-    async def _catch_up(self, connection: asyncpg.Connection) -> bool:
-        """Send what is missing, one after the other; False if the engine took not all of it."""
-        is_all = True
-        for command in await missing(connection, self._own):
+    async def _catch_up(self, connection: asyncpg.Connection) -> None:
+        """Send what is missing, one after the other."""
+        self._is_behind = False
+        seq, commands = await missing(connection, self._own)
+        for command in commands:
             try:
                 await self._engine.submit(command, actor=ACTOR)
                 log.info("caught_up command=%s", type(command).__name__)
             except MarketError as e:
                 log.warning("not_caught_up command=%s error=%s", type(command).__name__, e)
-                is_all = False
-        return is_all
+                self._is_behind = True
+        self._seen = seq
 
     async def _connect(self) -> asyncpg.Connection:
         settings = {"application_name": "debt-market catch-up", "default_transaction_read_only": "on"}
         return await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
 
 
-async def missing(connection: asyncpg.Connection, own: str) -> list[Command]:
-    """Return the commands that bring the ledger in schema `own` to where the first one is now, in order."""
+async def missing(connection: asyncpg.Connection, own: str) -> tuple[int, list[Command]]:
+    """Return where the first ledger's log ends, and the commands that bring the one in schema `own` there, in order."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
 
         async def rows(query: str) -> list[asyncpg.Record]:
@@ -184,14 +185,11 @@ async def missing(connection: asyncpg.Connection, own: str) -> list[Command]:
             commands.append(SetDefaultRulebook(**row, reason=ACTOR))
         for row in await rows(FREEZES):
             commands.append(FreezeAccount(**row, reason=ACTOR))
-        for account_id, is_blocked in await rows(BLOCKS):
-            commands.append(_blocked(account_id) if is_blocked else Unblock(account_id=account_id))
+        for row in await rows(BLOCKS):
+            commands.append(CancelAll(**row, cause=CancelReason.KILL_SWITCH, block=True))
         for account_id, group, max_fills, max_face, window in await rows(PROTECTIONS):
             commands.append(
                 SetMmp(account_id=account_id, group=group, max_fills=max_fills, max_face=max_face, window=window)
             )
-        return commands
-
-
-def _blocked(account_id: AccountId) -> CancelAll:
-    return CancelAll(account_id=account_id, cause=CancelReason.KILL_SWITCH, block=True)
+        seq: int = await connection.fetchval("SELECT seq FROM market.lease")
+        return seq, commands

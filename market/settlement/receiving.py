@@ -57,7 +57,13 @@ class Receiver:
         self._partition = partition
         self._on_unknown_account = on_unknown_account
         self._poll_s = poll_s
+        self._due: dict[int, int] = {}
         self._all_before: defaultdict[int, int] = defaultdict(int)  # by sender: what it sent before has been received
+
+    @property
+    def due(self) -> int:
+        """How many moves could not be received when last looked at."""
+        return sum(self._due.values())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,7 +108,9 @@ class Receiver:
         if last < begin:
             return 0
         due = await connection.fetch(DUE.format(**names), self._partition, begin, sender, AT_ONCE)
+        self._due[sender] = len(due)
         received = await asyncio.gather(*(self._receive(sender, row) for row in due))
+        self._due[sender] -= sum(received)
         if all(received) and len(due) < AT_ONCE:
             self._all_before[sender] = last + 1
         return sum(received)

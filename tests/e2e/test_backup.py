@@ -5,15 +5,22 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import asyncpg
 
 from gateway.client import ApiKey, Client
+from market.engine import Engine
+from market.settlement.catching_up import CatchUp
 from market.settlement.check import check
 from market.settlement.embedded import EmbeddedPostgres
+from market.settlement.migrate import migrate
+from market.settlement.receiving import Receiver
 from market.settlement.replay import replay
+from market.settlement.writer import PostgresStore
 from tests.e2e.topology import Process, client, order, placed, prepare
+from tests.integration.settlement.test_partitions import Ledgers
 from tests.replica import base_backup, program, running_replica
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
@@ -87,6 +94,28 @@ async def test_a_market_is_restored_from_a_dump_and_trades_on(tmp_path: Path) ->
         assert (await replay(new.dsn)).ok
 
 
+async def test_the_dump_of_a_market_in_partitions_has_each_ledger_as_of_the_same_moment(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "old") as old:
+        await migrate(old.dsn, partitions=3)
+        await Ledgers().commit(old.dsn)  # leaves cash on the way to the third
+        run(commands("Backup and restore"), tmp_path, FROM=old.dsn)
+    with EmbeddedPostgres(tmp_path / "new") as new:
+        told = run(commands("Restore"), tmp_path, TO=new.dsn)
+        assert "the same state" in told
+        assert "ok    market_2.cash_lines_equal_their_moves" in told
+        engine = Engine(store=PostgresStore(new.dsn, partition=2), clock=time.time_ns)
+        running = asyncio.create_task(engine.run())
+        await engine.online()
+        catch_up = CatchUp(new.dsn, engine, 2)
+        await catch_up.begin()
+        receiving = asyncio.create_task(Receiver(new.dsn, engine, 2).run())
+        await until(new.dsn, "SELECT sum(amount) = 500 FROM market_2.cash_receipt")
+        receiving.cancel()
+        engine.stop()
+        await running
+        assert (await check(new.dsn)).ok
+
+
 async def test_a_base_backup_is_a_market_by_itself(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "first") as first:
         market = served(tmp_path, "market", first.dsn)
@@ -127,10 +156,14 @@ async def test_a_copy_that_follows_takes_the_place_of_the_first_server(tmp_path:
 
 
 async def caught_up(copy: str, seq: int) -> None:
-    connection = await asyncpg.connect(copy)
+    await until(copy, f"SELECT max(seq) = {seq} FROM market.command_log")
+
+
+async def until(dsn: str, question: str) -> None:
+    connection = await asyncpg.connect(dsn)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while await connection.fetchval("SELECT max(seq) FROM market.command_log") != seq:
+            while not await connection.fetchval(question):
                 await asyncio.sleep(0.05)
     finally:
         await connection.close()

@@ -119,7 +119,6 @@ CHANGES: list[Command] = [
 BACK: list[Command] = [
     SetDefaultRulebook(account_id=AccountId("ORIG"), rulebook=None),
     FreezeAccount(account_id=A, frozen=False),
-    Unblock(account_id=AccountId("MM")),
     SetMmp(account_id=AccountId("MM"), group="g", max_face=5, window=10**9),  # type: ignore[arg-type]
     SetMode(mode=Mode.OPEN),
     DefineRulebook(rulebook=Rulebook(name="own", max_transfers=4)),
@@ -133,7 +132,8 @@ async def test_a_new_partition_begins_with_all_that_the_first_one_knows(database
     assert same(first, second)
     assert (await check(database)).ok
     connection = await asyncpg.connect(database)
-    assert await missing(connection, schema_of(1)) == []
+    _, commands = await missing(connection, schema_of(1))
+    assert commands == []
     await connection.close()
 
 
@@ -156,6 +156,19 @@ async def test_what_a_partition_missed_comes_to_it_while_it_runs(database: str, 
         for commands in (CHANGES, BACK):
             await do(first, *commands)
             await until(lambda: same(first, second))
+
+
+async def test_a_block_comes_to_every_partition_and_is_lifted_in_none(database: str, engines: list[Engine]) -> None:
+    """The kill switch works where a partition can be reached: what was blocked there alone must stay so."""
+    first, second = engines
+    catch_up = CatchUp(database, second, 1)
+    await do(first, CancelAll(account_id=A, block=True))
+    await catch_up.begin()
+    account = second._venue.state.accounts[A]
+    assert account.blocked
+    await do(first, Unblock(account_id=A))
+    await catch_up.now()
+    assert account.blocked
 
 
 async def test_sent_cash_arrives_by_word_of_the_sender(database: str, engines: list[Engine]) -> None:
