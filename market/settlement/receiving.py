@@ -31,13 +31,11 @@ AT_ONCE: Final = 500  # moves per question
 CONNECT_TIMEOUT_S: Final = 5.0
 TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
-DUE = """
-    SELECT seq, move_id, account_id, currency, amount FROM {sender}.cash_move m
-    WHERE to_partition = $1 AND seq >= $2
-      AND NOT EXISTS (SELECT FROM {own}.cash_receipt r WHERE r.sender = $3 AND r.move_id = m.move_id)
-    ORDER BY seq LIMIT $4
+SENT = """
+    SELECT seq, move_id, account_id, currency, amount FROM {sender}.cash_move
+    WHERE to_partition = $1 AND seq >= $2 ORDER BY seq LIMIT $3
 """
-LAST_SENT = "SELECT coalesce(max(seq), 0) FROM {sender}.cash_move WHERE to_partition = $1"
+RECEIVED = "SELECT move_id FROM {own}.cash_receipt WHERE sender = $1 AND move_id = ANY($2)"
 
 
 class Receiver:
@@ -58,7 +56,7 @@ class Receiver:
         self._on_unknown_account = on_unknown_account
         self._poll_s = poll_s
         self._due: dict[int, int] = {}
-        self._all_before: defaultdict[int, int] = defaultdict(int)  # by sender: what it sent before has been received
+        self._all_before: defaultdict[int, int] = defaultdict(int)  # by sender: what it sent before is received
 
     @property
     def due(self) -> int:
@@ -101,19 +99,25 @@ class Receiver:
         return sum([await self._receive_from(connection, sender) for sender in senders])
 
     async def _receive_from(self, connection: asyncpg.Connection, sender: int) -> int:
-        names = {"sender": schema_of(sender), "own": schema_of(self._partition)}
-        # First how far it goes: what is sent from here on comes after that.
-        last = await connection.fetchval(LAST_SENT.format(**names), self._partition)
-        begin = self._all_before[sender]
-        if last < begin:
-            return 0
-        due = await connection.fetch(DUE.format(**names), self._partition, begin, sender, AT_ONCE)
-        self._due[sender] = len(due)
-        received = await asyncio.gather(*(self._receive(sender, row) for row in due))
-        self._due[sender] -= sum(received)
-        if all(received) and len(due) < AT_ONCE:
-            self._all_before[sender] = last + 1
-        return sum(received)
+        position, count, missed = self._all_before[sender], 0, []
+        while sent := await self._sent(connection, sender, position):
+            position = sent[-1]["seq"] + 1
+            names = [row["move_id"] for row in sent]
+            known = await connection.fetch(RECEIVED.format(own=schema_of(self._partition)), sender, names)
+            received = {row["move_id"] for row in known}
+            due = [row for row in sent if row["move_id"] not in received]
+            outcomes = await asyncio.gather(*(self._receive(sender, row) for row in due))
+            count += sum(outcomes)
+            missed += [row["seq"] for row, is_received in zip(due, outcomes, strict=True) if not is_received]
+        self._all_before[sender] = min(missed, default=position)
+        self._due[sender] = len(missed)
+        return count
+
+    async def _sent(self, connection: asyncpg.Connection, sender: int, position: int) -> list[asyncpg.Record]:
+        """Return moves in the order in which they were sent, from the sender's command `position` on."""
+        query = SENT.format(sender=schema_of(sender))
+        sent: list[asyncpg.Record] = await connection.fetch(query, self._partition, position, AT_ONCE)
+        return sent
 
     async def _receive(self, sender: int, row: Any) -> bool:
         """Return whether the move is received now. What failed is still due, and asked for again."""
