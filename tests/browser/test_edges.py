@@ -1,7 +1,7 @@
 """What is easily forgotten: wrong sign-ups, paper, loans that are over, addresses that lead elsewhere."""
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.conftest import PASSWORD, Site
 from tests.browser.test_trading import buy_face
@@ -69,3 +69,34 @@ async def test_cash_and_claims_of_the_portfolio_are_of_one_moment(site: Site) ->
     await expect(panel).to_contain_text("294.00")
     states = await seen.evaluate("seen => [...seen]")
     assert states == ["99,902.00 99,902.00 0.00 98.00", "99,706.00 99,706.00 0.00 294.00"]
+
+
+async def test_a_map_that_can_not_be_shown_says_so_and_is_tried_again(site: Site) -> None:
+    page = await (await site.context()).new_page()
+    await page.route("**/v1/loans/map*", lambda route: route.abort())
+    await page.goto(site.url + "/")
+    await expect(page.get_by_role("alert")).to_contain_text("The market can't be reached.")
+    await expect(page.get_by_role("checkbox", name="Never late")).to_be_visible()
+    await expect(page.locator("aside").get_by_role("button", name="D", exact=True)).to_be_visible()  # grades are known
+    await page.unroute("**/v1/loans/map*")
+    await page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    await expect(page.get_by_text("3 loans on offer")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_market_that_can_not_tell_who_is_signed_in_signs_nobody_out(site: Site) -> None:
+    page = await site.signed_up("ada", "/portfolio")
+    await expect(page.get_by_test_id("cash-USD")).to_be_visible()
+    busy = {"code": "unavailable", "detail": "", "outcome": "not_executed", "retryable": True}
+    answers = [busy]
+
+    async def answer(route: Route) -> None:
+        if answers:
+            await route.fulfill(status=503, json=answers.pop(), content_type="application/problem+json")
+        else:
+            await route.continue_()
+
+    await page.route("**/v1/session", answer)
+    await page.reload()
+    await expect(page.get_by_test_id("cash-USD")).to_be_visible()
+    assert not answers

@@ -3,6 +3,8 @@
 import { ApiError, onSignedOut, session as api, type SessionInfo } from "./api";
 import { socket } from "./socket.svelte";
 
+const ASK_AGAIN_MS = 2_000;
+
 class Session {
   info = $state.raw<SessionInfo | null>(null);
   isKnown = $state(false);
@@ -19,11 +21,16 @@ class Session {
     return this.info?.scopes.includes(scope) ?? false;
   }
 
+  /** Learn who is signed in. A market that can't tell at the moment is asked again: nobody was signed out by that. */
   async find(): Promise<void> {
     try {
       this.info = await api.current();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      if (!error.code.startsWith("auth_")) {
+        setTimeout(() => !this.isKnown && void this.find(), ASK_AGAIN_MS);
+        return;
+      }
       this.info = null;
     }
     this.isKnown = true;
@@ -31,11 +38,13 @@ class Session {
 
   async signIn(login: string, password: string): Promise<void> {
     this.info = await api.signIn(login, password);
+    this.isKnown = true;
     socket.restart(); // the socket is whoever the cookie was when it opened
   }
 
   async signUp(login: string, password: string, name: string): Promise<void> {
     this.info = await api.signUp(login, password, name);
+    this.isKnown = true;
     socket.restart();
   }
 

@@ -50,7 +50,7 @@ export const operator = {
   "methodName.equal_principal": "Equal principal",
   "methodName.interest_only": "Interest only",
   "methodName.bullet": "Bullet",
-  "unreadable.column": "Line {line}: there is no column {what}.",
+  "unreadable.column": "Line {line}: the column “{what}” is none of a servicing file. Remove or rename it.",
   "unreadable.lacks": "Line {line}: {what} is missing.",
   "unreadable.json": "The JSON can't be read: {what}",
   "unreadable.quote": "Line {line}: a quotation mark is not closed.",

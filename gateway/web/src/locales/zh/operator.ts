@@ -52,7 +52,7 @@ export const operator: Record<keyof typeof en, string> = {
   "methodName.equal_principal": "等额本金",
   "methodName.interest_only": "先息后本",
   "methodName.bullet": "到期还本付息",
-  "unreadable.column": "第 {line} 行：没有 {what} 列。",
+  "unreadable.column": "第 {line} 行：服务文件不含“{what}”列，请删除或改名。",
   "unreadable.lacks": "第 {line} 行：缺少 {what}。",
   "unreadable.json": "JSON 无法读取：{what}",
   "unreadable.quote": "第 {line} 行：引号未闭合。",
