@@ -37,7 +37,7 @@ async def test_the_list_stands_where_it_was_left(site: Site) -> None:
         )
     page = await site.open("/")
     grid = page.get_by_role("grid")
-    await expect(page.get_by_text(f"{LOANS + 3} loans")).to_be_visible()
+    await expect(page.locator(".loaded").get_by_text(f"{LOANS + 3} loans")).to_be_visible()
     await grid.focus()
     for _ in range(30):
         await page.keyboard.press("ArrowDown")
