@@ -25,7 +25,7 @@ class CashMoves:
     def __init__(self, ports: Sequence[EnginePort], *, arrive_s: float) -> None:
         self.known = Known(len(ports), self._changed)
         self._ports = ports
-        self._arrive_s = arrive_s
+        self.arrive_s = arrive_s
         self._arrivals: defaultdict[Purse, asyncio.Event] = defaultdict(asyncio.Event)
         self._waiting: Counter[Purse] = Counter()
 
@@ -88,7 +88,7 @@ class CashMoves:
         """
         self._waiting[purse] += 1
         try:
-            async with asyncio.timeout(self._arrive_s):
+            async with asyncio.timeout(self.arrive_s):
                 while (line := self.known.line(to, purse)).free < need:
                     if not self._on_the_way(purse) if moved is None else line.moved >= moved:
                         return

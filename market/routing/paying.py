@@ -7,15 +7,15 @@ enough for all.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from market.commands import AmendOrder, Command
-from market.errors import InsufficientFunds, MarketError
+from market.errors import InsufficientFunds, MarketError, Unavailable
 from market.ids import AccountId
 from market.port import EnginePort, Reply
 from market.routing.answers import Told
@@ -59,11 +59,21 @@ class Payer:
         for waiting in self._waiting.get(account_id, ()):
             waiting.is_off = True
 
-    def turn(self, purse: Purse) -> asyncio.Lock:
+    @asynccontextmanager
+    async def turn(self, purse: Purse) -> AsyncIterator[None]:
+        """Wait until nobody else brings cash of this purse. Raises Unavailable if that takes too long."""
         lock = self._turns.get(purse)
         if lock is None:
             lock = self._turns[purse] = asyncio.Lock()
-        return lock
+        try:
+            async with asyncio.timeout(self.moves.arrive_s):
+                await lock.acquire()
+        except TimeoutError:
+            raise Unavailable("the account's cash is on its way: send it again") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def waits(self, account_id: AccountId) -> Iterator[Waiting]:

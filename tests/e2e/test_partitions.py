@@ -13,13 +13,18 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.client import ApiError, ApiKey, Client, MarketClient
+from gateway.rest.routes import ROUTES
 from market.partitions import home_of, partition_of, schema_of
 from market.settlement.check import check
 from tests.cut_market import loan_at
+from tests.e2e.rest import rest
+from tests.e2e.sockets import connected
 from tests.e2e.topology import LOAN, Process, Topology, order, placed, prepare, topology
 from tests.redis_server import RedisServer
 
 HERE, THERE = loan_at(0), loan_at(1)
+NOT_FOR_A_KEY = {"/v1/session", "/v1/sessions"}  # they are of browsers
+ASKED = {"/v1/loans/{loan_id}/quote": "?side=buy&qty=10.00", "/v1/loans/{loan_id}/candles": "?interval=1"}
 Trading = tuple[Topology, list[Process], Client, dict[str, ApiKey]]
 
 
@@ -107,6 +112,42 @@ async def test_executions_of_both_partitions_come_over_one_socket_and_resume_by_
             snapshots = again.executions()
             found = [await anext(snapshots) for _ in range(2)]
             assert {report.partition: len(report.rows) for report in found} == {0: 2, 1: 2}
+
+
+async def test_every_question_and_every_channel_is_answered_as_the_contract_says(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    async with AsyncExitStack() as stack:
+        _, _, admin, keys = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
+        ours = await stack.enter_async_context(rest(admin.url, keys["BUYER"]))
+        seller, operator, names = ours.of(keys["ORIG"]), ours.of(admin.key), []
+        for loan_id in (HERE, THERE):
+            await seller.post("/v1/orders", order("sell", f"s-{loan_id}", "1000.00", loan_id=loan_id))
+            placed = await ours.post("/v1/orders", order("buy", f"b-{loan_id}", "100.00", loan_id=loan_id))
+            names.append({"loan_id": loan_id, "order_id": placed.body["order_id"], "cid": f"b-{loan_id}"})
+        paths = {route.path for route in ROUTES if route.method == "GET" and not route.path.startswith("/docs")}
+        asked = 0
+        for path in sorted(paths - NOT_FOR_A_KEY):
+            for name in names:
+                filled = path.format(**name, account_id="BUYER", name="open", key="")
+                told = await (operator if "/admin/" in path else ours).get(filled + ASKED.get(path, ""))
+                assert told.status == 200, (filled, told.body)
+                asked += 1
+        assert asked > 50
+        links = [(await ours.get(f"/v1/loans/{each}/assignments")).body["items"][-1] for each in (HERE, THERE)]
+        mine = [(await ours.get(f"/v1/loans/{each}/party")).body["party"] for each in (HERE, THERE)]
+        assert [link["assignee"] for link in links] == mine
+        socket = await stack.enter_async_context(connected(admin.url.replace("http", "ws") + "/ws/v2", keys["BUYER"]))
+        symbols = [f"{loan_id}/CNY" for loan_id in (HERE, THERE)]
+        for channel in ("book", "bbo", "ticker", "trade", "ohlc", "instrument"):
+            assert (await socket.call("subscribe", channel=channel, symbol=symbols))["success"]
+        for channel in ("status", "board", "executions", "balances", "quotes"):
+            assert (await socket.call("subscribe", channel=channel))["success"]
+        for loan_id in (HERE, THERE):
+            await ours.post("/v1/orders", order("buy", f"more-{loan_id}", "100.00", loan_id=loan_id))
+            for channel in ("executions", "trade", "book", "balances"):
+                message = await socket.push(channel, "update")
+                assert channel != "trade" or message["data"][0]["symbol"] == f"{loan_id}/CNY"
 
 
 async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_is_missing(

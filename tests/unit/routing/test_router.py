@@ -326,6 +326,15 @@ async def test_cash_in_a_partition_that_is_away_is_not_said_to_be_missing() -> N
         assert isinstance(await market.outcome(buy("A", 9_000, 9_000_00, loan_id=THERE)), InsufficientFunds)
 
 
+async def test_those_that_wait_for_the_same_cash_do_not_wait_one_after_the_other() -> None:
+    async with cut() as market:
+        market.courier.is_away = True
+        orders = [buy("A", 9_000, 1_000_00, loan_id=THERE) for _ in range(20)]
+        answers = await asyncio.wait_for(asyncio.gather(*map(market.outcome, orders)), 5)
+        assert {type(answer) for answer in answers} == {Unavailable}
+        market.courier.come_back()
+
+
 async def test_many_orders_at_once_that_lack_cash_are_all_placed() -> None:
     async with cut() as market:
         orders = [buy("A", 9_000, 10_00, loan_id=THERE) for _ in range(40)]
