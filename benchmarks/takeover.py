@@ -127,6 +127,8 @@ class Market:
         ready = self._folder / f"ready-{len(self.processes)}.json"
         process = self.start("gateway", "--port", "0", "--ready-file", str(ready), *flags)
         await process.said_at("listening")
+        while not ready.exists():  # noqa: ASYNC110  written right after that, at once as a whole
+            await asyncio.sleep(0.01)
         told = json.loads(ready.read_text())
         return Client(told["url"], ApiKey(**told["admin_key"]))
 

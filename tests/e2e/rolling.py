@@ -23,11 +23,12 @@ from gateway.client.socket import Socket
 from market.settlement.check import check
 from market.settlement.embedded import EmbeddedPostgres
 from market.settlement.migrate import migrate
-from tests.e2e.topology import Process, Topology, prepare, topology
+from tests.e2e.topology import LOAN, Process, Topology, prepare, topology
 from tests.redis_server import RedisServer
 
 GONE = (Disconnected, NotSent, Unanswered, aiohttp.ClientError, OSError)
 PATIENCE_S = 120.0
+AMOUNTS = ("original_principal", "issued_face", "outstanding_principal")  # enough to sell for as long as it may take
 STEP_ORDERS = 20  # acknowledged before the next process is replaced
 
 # The next version as an old one meets it: its messages say so and have grown. To be run as `python -c`.
@@ -96,6 +97,7 @@ async def roll(market: Topology, *, rounds: int, traders: int = 4) -> Told:
     await standby.says("warm_copy_read")
     async with Client(fleet.url(0), fleet.admin_key) as admin:
         keys = await prepare(admin)
+        await admin.post("/v1/admin/loans", LOAN | dict.fromkeys(AMOUNTS, "100000000.00") | {"loan_id": "L2"})
     async with AsyncExitStack() as stack:
         work = await stack.enter_async_context(asyncio.TaskGroup())
         for i in range(traders):
@@ -164,7 +166,7 @@ async def _more_orders(told: Told) -> None:
 async def _trade(name: str, number: int, fleet: Fleet, key: ApiKey, told: Told, is_over: asyncio.Event) -> None:
     """Place one order after the other in a session that wants to be cancelled when it stays away for a minute."""
     at_end = {"enabled": True, "grace_ms": 60_000}
-    order = {"symbol": "L1/CNY", "side": "sell", "order_type": "limit", "limit_price": "97.00", "order_qty": "1.00"}
+    order = {"symbol": "L2/CNY", "side": "sell", "order_type": "limit", "limit_price": "97.00", "order_qty": "1.00"}
     count = 0
     while not is_over.is_set():
         number += 1
