@@ -157,12 +157,14 @@ async def _read(redis: "Redis", names: Names, gateway: str) -> list[Attached] | 
 class _Known:
     """What an engine knows of a gateway.
 
-    version: of what it told.  missed_since: loop time, None while it lives.  ended: what of it was ended already.
+    version: of what it told.  missed_since: loop time, None while it lives.  is_gone: missed for long enough.
+    ended: what of it was ended already.
     """
 
     version: bytes | None = None
     attached: list[Attached] = field(default_factory=list)
     missed_since: float | None = None
+    is_gone: bool = False
     is_told: bool = True  # whether Redis still has its word
     ended: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -198,7 +200,7 @@ class Watch:
         for gateway, known in self._known.items():
             version: Any = await self._redis.get(self._names.alive(gateway))
             if version is not None:
-                known.missed_since = None
+                known.missed_since, known.is_gone = None, False
                 known.ended.clear()
             elif known.missed_since is None:
                 known.missed_since = _now()
@@ -218,7 +220,8 @@ class Watch:
             for each in other.attached
             if other.missed_since is None and not each.waits
         }
-        if not known.ended:
+        if not known.is_gone:
+            known.is_gone = True
             log.warning("gateway_gone gateway=%s sessions=%d", gateway, len(known.attached))
         for each in known.attached:
             quoting = each.account_id, each.session, each.connection
