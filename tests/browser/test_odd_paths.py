@@ -83,6 +83,8 @@ async def test_a_key_held_down_or_a_double_click_reviews_and_does_not_buy(site: 
     await confirm.press("Enter")
     await expect(page.get_by_text("100 USD filled at 98.00 on average.")).to_be_visible()
     assert len(sent) == 1
+    await page.keyboard.press("Tab")  # goes on within the ticket
+    await expect(page.get_by_role("button", name="Another order")).to_be_focused()
 
 
 async def test_who_is_signed_out_meanwhile_is_led_to_sign_in(site: Site) -> None:

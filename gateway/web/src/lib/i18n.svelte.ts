@@ -113,8 +113,8 @@ export function percent(fraction: string | null | undefined, places = 2): string
 }
 
 /** Points of percent as the API tells discounts: `"1.25"` is 1.25 %. */
-export function points(text: string | null | undefined): string {
-  return percent(text ? `${text}e-2` : null);
+export function points(text: string | null | undefined, places = 2): string {
+  return percent(text ? `${text}e-2` : null, places);
 }
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
