@@ -8,11 +8,11 @@ from tests.integration.settlement.recording import execute, fetchval, opened, tr
 ENGINE, GATEWAY = "debt_market_engine", "debt_market_gateway"
 HISTORY = [
     *("command_log", "trade", "journal_entry", "posting", "execution", "custody_movement", "servicing_event"),
-    *("quarantine", "fenced_id", "assignment"),
+    *("quarantine", "fenced_id", "assignment", "cash_move", "cash_receipt"),
 ]
 STATE = [
     *("lease", "market_state", "account", "loan", "cash_balance", "position", "orders", "loan_schedule", "kill_switch"),
-    "lending",
+    *("lending", "cash_line"),
 ]
 COMMIT_NOTHING = f"SELECT market.commit_batch(0, 0, 0, ''{', NULL' * 15})"
 
@@ -42,7 +42,8 @@ async def test_a_balance_is_out_of_reach(database: str) -> None:
 
 async def test_only_the_engine_may_call_the_writer(database: str) -> None:
     controls = "SELECT market.commit_controls(0, 0, '{}', '{}')"
-    for function in (COMMIT_NOTHING, "SELECT market.raise_epoch('x', false)", controls):
+    moves = "SELECT market.commit_moves(0, 0, '{}', '{}')"
+    for function in (COMMIT_NOTHING, "SELECT market.raise_epoch('x', false)", controls, moves):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await as_role(database, GATEWAY, function)
     await as_role(database, ENGINE, "SELECT market.raise_epoch('x', false)")
