@@ -1,16 +1,13 @@
-"""What a second engine adds: one ledger, then two side by side; and a market of one partition, then of two.
+"""What a second engine adds: one ledger, then two side by side, each with a database of its own on one PostgreSQL.
 
     python benchmarks/two_engines.py [--orders 20000] [--smoke]
 
 A partition of a market by loan is a whole ledger: its loans, books, sequence, log and lease share nothing with the
 others. Each engine is a process that is given orders as fast as it takes them, of which about a third trade, and
 durably commits them. Prints orders per second, what an order costs the engine and its database in processor time, how
-much log it makes there, and what a gateway in another process pays to hear of it.
-Then the same orders go the way that those of clients go: from a gateway's router, which keeps books and board for its
-readers and brings cash to where it lacks, over Redis to engines that are processes of one market, and back. Left out is
-what a gateway pays for REST and sockets (`gateway_reply`, `readers_and_orders`), which more gateways would share.
-All share this machine: where its processors are used up, a second engine adds nothing.
-Two minutes, smoke half a minute.
+much log it makes there, and what a gateway in another process pays to hear of it. All share this machine: where its
+processors are used up, a second engine adds nothing.
+About a minute, smoke ten seconds.
 """
 
 import argparse
@@ -20,29 +17,23 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from settlement_commit import Flow, machine
-from takeover import Process, running_redis
 
 from gateway.reads.board import CommittedBoard
 from gateway.reads.views import Views
 from market.bus.codec import Batch, entry_of, framed, told, unframed, unpack
-from market.bus.connect import connected
-from market.bus.names import Names
-from market.bus.remote import RemoteEngine
 from market.commands import Command
 from market.engine import Engine
 from market.errors import MarketError
 from market.ids import Seq
 from market.port import Answer, EnginePort
-from market.routing.router import Router
 from market.settlement.embedded import EmbeddedPostgres
 from market.settlement.migrate import migrate
 from market.settlement.writer import PostgresStore
@@ -84,17 +75,17 @@ async def _carry_out(dsn: str, orders: int, seed: int, barrier: Any) -> Run:
     engine = Engine(store=PostgresStore(dsn), clock=time.time_ns)
     running = asyncio.create_task(engine.run())
     await engine.online()
-    await _send_all(engine, before)
+    await send_all(engine, before)
     await asyncio.to_thread(barrier.wait)
     began, began_own = time.perf_counter(), time.process_time()
-    await _send_all(engine, commands)
+    await send_all(engine, commands)
     run = Run(orders, time.perf_counter() - began, time.process_time() - began_own)
     engine.stop()
     await running
     return run
 
 
-async def _send_all(engine: EnginePort, commands: Sequence[Command]) -> None:
+async def send_all(engine: EnginePort, commands: Sequence[Command]) -> None:
     """Send the commands, so many at a time, until the last one is durable."""
     room = asyncio.Semaphore(OUTSTANDING_MAX)
     refused = 0
@@ -181,50 +172,6 @@ def followed_us(orders: int) -> float:
     return (time.process_time() - began) / orders * 1e6
 
 
-@asynccontextmanager
-async def routed(folder: Path, dsn: str, redis_url: str, engines: int) -> AsyncIterator[EnginePort]:
-    """A gateway's way to engines in processes of their own, and all that hears of commits there."""
-    flags = ("--database-url", dsn, "--redis-url", redis_url, "--business-date", "2024-01-15")
-    flags = (*flags, "--partitions", str(engines), "--audit-every-s", "0")
-    processes = []
-    try:
-        for partition in range(engines):
-            name = f"engine-{engines}-{partition}"
-            processes.append(Process(folder, "engine", name, *flags, "--partition", str(partition)))
-            await processes[-1].said_at("engine_online")
-        async with connected(redis_url) as redis:
-            remotes = [RemoteEngine(redis, Names("debt-market", partition)) for partition in range(engines)]
-            port: EnginePort = remotes[0] if engines == 1 else Router(remotes)
-            views = Views(partitions=engines)
-            for listener in (views, CommittedBoard(views)):
-                port.listen(listener)
-            running = [asyncio.create_task(remote.run()) for remote in remotes]
-            await asyncio.wait_for(port.online(), 30)
-            yield port
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-    finally:
-        for process in processes:
-            process.end()
-
-
-async def through_a_router(folder: Path, *, engines: int, orders: int) -> float:
-    """Return how many orders per second a gateway's router has answered by so many engines."""
-    flow = Flow()
-    before = [entry.command for entry in flow.take()]
-    for _ in range(orders):
-        flow.order(spread=-12)
-    commands = [entry.command for entry in flow.take()]
-    with EmbeddedPostgres(folder / "data") as postgres, running_redis(folder) as redis_url:
-        async with routed(folder, postgres.dsn, redis_url, engines) as port:
-            for command in before:  # each needs the one before it, and two partitions are told one after the other
-                await port.submit(command, actor="bench")
-            began = time.perf_counter()
-            await _send_all(port, commands)
-            return orders / (time.perf_counter() - began)
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=20_000, help="for each engine")
@@ -249,13 +196,6 @@ async def main() -> None:
     print(
         f"two engines carry {gain:.2f} times what one does, on {os.cpu_count()} cores that they share with the database"
     )
-    routed_per_s: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for engines, rates in routed_per_s.items():
-            with tempfile.TemporaryDirectory() as folder:
-                rates.append(await through_a_router(Path(folder), engines=engines, orders=orders))
-    one, two = (statistics.median(routed_per_s[engines]) for engines in (1, 2))
-    print(f"through a router: {one:,.0f} orders/s with one partition, {two:,.0f} with two: {two / one:.2f} times")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ Together with what lacks goes half of what is free where it comes from, so that 
 import asyncio
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from market.commands import SendCash
 from market.errors import Busy, InsufficientFunds, OutcomeUnknown, Unavailable
@@ -28,11 +29,26 @@ class CashMoves:
         self.arrive_s = arrive_s
         self._arrivals: defaultdict[Purse, asyncio.Event] = defaultdict(asyncio.Event)
         self._waiting: Counter[Purse] = Counter()
+        self._promised: Counter[tuple[Purse, int]] = Counter()  # of what is free in a line
 
     def total(self, purse: Purse) -> int:
         """Return what is free in all lines together, what is on the way included."""
         lines = self.known.lines(purse)
         return sum(line.free for line in lines) - sum(line.moved for line in lines)
+
+    @contextmanager
+    def promised(self, purse: Purse, where: int, amount: int) -> Iterator[None]:
+        """Keep what came for a command that is on its way there from being taken for another one's."""
+        self._promised[purse, where] += amount
+        try:
+            yield
+        finally:
+            self._promised[purse, where] -= amount
+            if not self._promised[purse, where]:
+                del self._promised[purse, where]
+
+    def _free(self, purse: Purse, where: int) -> int:
+        return self.known.line(where, purse).free - self._promised[purse, where]
 
     async def bring(self, purse: Purse, to: int, need: int | None) -> bool:
         """Have at least `need` free in a line; None for all that there is. Returns whether it is.
@@ -41,10 +57,10 @@ class CashMoves:
         does not come in time.
         """
         for _ in range(ATTEMPTS_MAX):
-            have = self.known.line(to, purse).free
+            have = self._free(purse, to)
             if need is not None and have >= need:
                 return True
-            if need is not None and self.total(purse) < need:
+            if need is not None and self.total(purse) - self._promised[purse, to] < need:
                 return False
             moved = self.known.line(to, purse).moved
             sent = await self._send(purse, to, None if need is None else need - have)
@@ -54,9 +70,9 @@ class CashMoves:
                 need = have + sent
             await self._arrived(purse, to, need, moved + sent if sent else None)
         assert need is not None
-        if self.known.line(to, purse).free < need <= self.total(purse):
+        if self._free(purse, to) < need <= self.total(purse) - self._promised[purse, to]:
             raise Unavailable("the account's cash can't be brought from where it is now: send it again")
-        return self.known.line(to, purse).free >= need
+        return self._free(purse, to) >= need
 
     async def _send(self, purse: Purse, to: int, lack: int | None) -> int:
         """Have the fullest lines send until nothing lacks; return what was sent."""
@@ -89,7 +105,8 @@ class CashMoves:
         self._waiting[purse] += 1
         try:
             async with asyncio.timeout(self.arrive_s):
-                while (line := self.known.line(to, purse)).free < need:
+                while self._free(purse, to) < need:
+                    line = self.known.line(to, purse)
                     if not self._on_the_way(purse) if moved is None else line.moved >= moved:
                         return
                     self._arrivals[purse].clear()

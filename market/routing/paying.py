@@ -1,14 +1,14 @@
 """A command that its partition refused for want of cash is sent again once the cash was brought there.
 
 It loses its place by that, so what its account sends meanwhile could be overtaken: what takes orders out ends all that
-waits for cash, which is refused then as it was at first. Those of one purse go one by one, for the first may bring
-enough for all.
+waits for cash, which is refused then as it was at first. Cash of one purse is brought one by one: the first may bring
+enough for all; what came is promised to the command that it came for.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,16 +109,19 @@ class Payer:
         own = self._own(refusal, purse, where, command)
         try:
             with self.waits(purse[0]) as waiting:
-                async with self.turn(purse):
-                    for _ in range(AGAIN_MAX):
-                        came = await self.moves.bring(purse, where, self._need(refusal, purse, where, command))
+                for _ in range(AGAIN_MAX):
+                    need = self._need(refusal, purse, where, command)
+                    async with AsyncExitStack() as stack:
+                        async with self.turn(purse):
+                            came = await self.moves.bring(purse, where, need)
+                            stack.enter_context(self.moves.promised(purse, where, need or 0))
                         if not came or waiting.is_off:
                             break
                         told = None
                         again = await self._sent(where, command, actor, reply)
-                        if again is None:
-                            break
-                        told = refusal = again
+                    if again is None:
+                        break
+                    told = refusal = again
         except MarketError as error:
             told = error
         finally:
