@@ -97,7 +97,9 @@ async def roll(market: Topology, *, rounds: int, traders: int = 4) -> Told:
     await standby.says("warm_copy_read")
     async with Client(fleet.url(0), fleet.admin_key) as admin:
         keys = await prepare(admin)
-        await admin.post("/v1/admin/loans", LOAN | dict.fromkeys(AMOUNTS, "100000000.00") | {"loan_id": "L2"})
+        await admin.request("PUT", "/v1/admin/rulebooks/endless", {"max_open_orders": 1_000_000})
+        loan = {"loan_id": "L2", "rulebook": "endless", **dict.fromkeys(AMOUNTS, "100000000.00")}
+        await admin.post("/v1/admin/loans", LOAN | loan)
     async with AsyncExitStack() as stack:
         work = await stack.enter_async_context(asyncio.TaskGroup())
         for i in range(traders):
@@ -179,10 +181,10 @@ async def _trade(name: str, number: int, fleet: Fleet, key: ApiKey, told: Told, 
                         placed = await _placed(socket, {**order, "cl_ord_id": f"{name}-{count}"})
                         told.orders[f"{name}-{count}"] = placed["order_id"]
                         count += 1
+                except GONE:
+                    told.closes.append(await socket.wait_closed())
+                    raise
                 finally:
-                    if not is_over.is_set():
-                        await socket.wait_closed()
-                        told.closes.append(socket.close_code)
                     await socket.close()
         await asyncio.sleep(0.02)
 
