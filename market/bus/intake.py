@@ -87,7 +87,7 @@ class Intake:
         if self._read is None:
             await self._resume(generation)
         stream = self._names.commands
-        while generation == self._generation:
+        while generation == self._generation and not ending():
             found: Any = await self._redis.xread(
                 {stream: self._read or BEGINNING}, count=ENTRIES_AT_ONCE, block=BLOCK_MS
             )
