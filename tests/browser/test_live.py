@@ -58,7 +58,7 @@ async def test_an_operator_sets_the_mode_rolls_the_day_books_servicing_and_audit
     await expect(anyone.get_by_text("0.92115100")).to_be_visible()
     file.write_text("event_id,loan\nx,y\n")
     await boss.get_by_label("Servicing file").set_input_files(file)
-    await expect(boss.get_by_role("alert")).to_contain_text("there is no column loan")
+    await expect(boss.get_by_role("alert")).to_contain_text("“loan” is none of a servicing file")
 
 
 async def test_the_page_says_that_it_lost_the_market_and_comes_back_when_it_restarts(
