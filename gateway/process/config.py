@@ -132,7 +132,7 @@ class Settings(DatabaseSettings):
     ws_ping_s: float = Field(default=15.0, gt=0, description="time between pings to a socket, seconds")
     ws_subscriptions_max: int = Field(default=20_000, ge=1, description="subscriptions of one socket")
     ws_replay_bytes_max: int = Field(
-        default=128 << 20, ge=0, description="steps of books kept for sockets that come back; 2,000 a book at most"
+        default=128 << 20, ge=0, description="steps of books kept for sockets that come back; 10,000 a book at most"
     )
     ws_boards_max: int = Field(default=500, ge=1, description="different boards that all sockets may look at")
 

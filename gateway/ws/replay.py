@@ -16,7 +16,7 @@ from struct import calcsize, pack, unpack
 from market.ids import Face, LoanId
 from market.orderbook.depth import LevelBook
 
-STEPS_MAX = 2_000  # of one book; walking back takes about a microsecond for each
+STEPS_MAX = 10_000  # of one book; walking back takes about a microsecond for each
 NUMBER_BYTES = calcsize("q")
 OBJECT_BYTES = 41  # what an interpreter adds to a run of bytes in a queue
 
@@ -73,7 +73,7 @@ class BookSteps:
         None if that is not known, or no state was ever given this number.
         """
         ring = self._rings.get(loan_id)
-        if ring is None or ring.last != book.seq:
+        if ring is None or ring.last != book.seq or seq < ring.first:
             return None
         before: dict[int, Face] = {}
         for count, packed in enumerate(reversed(ring.steps)):

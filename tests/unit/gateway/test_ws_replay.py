@@ -5,7 +5,7 @@ import random
 from gateway.ws.replay import BookSteps
 from market.events import LevelChange
 from market.ids import Face, LoanId, PriceBp
-from market.orderbook.depth import Depth, LevelBook
+from market.orderbook.depth import Depth, LevelBook, checksum, digest
 from market.orderbook.order import Side
 
 L1, L2 = LoanId("L1"), LoanId("L2")
@@ -91,3 +91,20 @@ def test_what_was_missed_in_between_forgets_what_was_before_it() -> None:
     book, fresh = walk(random.Random(7), steps, 3, book=book)
     assert state_at(steps, book, states[5].seq) is None
     assert [state_at(steps, book, state.seq) for state in fresh] == fresh
+
+
+def test_a_reader_may_have_missed_ten_thousand_changes() -> None:
+    steps = BookSteps(bytes_max=1 << 24)
+    book = LevelBook()
+    changes = []
+    for n in range(10_001):
+        book.apply([LevelChange(Side.BUY, PriceBp(9_000 + n % 7), Face(1 + n))])
+        book.flush()
+        steps.add(L1, book)
+        changes.append(book.seq)
+    found = steps.since(L1, changes[0], book)
+    assert found is not None
+    assert found[0] == 10_000
+    only = [(PriceBp(9_000), Face(1))]
+    then = Depth(changes[0], only, [], checksum(only, []), digest(only, []))
+    assert state_at(steps, book, changes[0]) == then
