@@ -23,16 +23,18 @@ class Session {
 
   /** Learn who is signed in. A market that can't tell at the moment is asked again: nobody was signed out by that. */
   async find(): Promise<void> {
+    let found: SessionInfo | null = null;
     try {
-      this.info = await api.current();
+      found = await api.current();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (!error.code.startsWith("auth_")) {
         setTimeout(() => !this.isKnown && void this.find(), ASK_AGAIN_MS);
         return;
       }
-      this.info = null;
     }
+    if (this.isKnown) return; // who has signed in meanwhile
+    this.info = found;
     this.isKnown = true;
   }
 
