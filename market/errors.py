@@ -62,7 +62,7 @@ class BelowMinimum(MarketError):
 
 
 class InsufficientFunds(MarketError):
-    """Available cash does not cover price, accrued interest and fee (details: have, need)."""
+    """Available cash does not cover price, accrued interest and fee (details: have, need, currency)."""
 
 
 class InsufficientClaims(MarketError):

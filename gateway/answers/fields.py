@@ -75,6 +75,7 @@ class Refusal(BaseModel):
     retryable: bool
     have: Money | None = None
     need: Money | None = None
+    currency: str | None = Field(default=None, description="of have and need, where they are cash")
     bound: Money | None = None
     rule: str | None = None
     mode: Mode | None = None

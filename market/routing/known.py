@@ -39,9 +39,7 @@ class Known:
 
     def __init__(self, partitions: int, changed: Callable[[Purse], None]) -> None:
         self.loans: dict[LoanId, int] = {}  # partition
-        self.currencies: dict[LoanId, Currency] = {}
-        self.orders: dict[OrderId, LoanId] = {}  # open ones
-        self.named: dict[tuple[AccountId, ClientOrderId], OrderId] = {}  # of these the ones with a client order id
+        self.named: dict[tuple[AccountId, ClientOrderId], OrderId] = {}  # open orders
         self.partitions = partitions
         self.heard: set[int] = set()  # partitions whose state was told
         self._lines: list[dict[Purse, Line]] = [{} for _ in range(partitions)]
@@ -74,18 +72,11 @@ class Known:
         """Return the open order of a client order id, None if it is not known to be open."""
         return None if client_order_id is None else self.named.get((account_id, client_order_id))
 
-    def currency_of(self, order_id: OrderId) -> Currency | None:
-        """Return what an order is paid in, None if it is not known to be open."""
-        loan_id = self.orders.get(order_id)
-        return None if loan_id is None else self.currencies[loan_id]
-
     def forget(self, partition: int) -> None:
         """All of a partition is told anew."""
         self.heard.add(partition)
         for loan_id in [loan_id for loan_id, where in self.loans.items() if where == partition]:
-            del self.loans[loan_id], self.currencies[loan_id]
-        for order_id in [order_id for order_id in self.orders if partition_of(order_id) == partition]:
-            del self.orders[order_id]
+            del self.loans[loan_id]
         for name in [name for name, order_id in self.named.items() if partition_of(order_id) == partition]:
             del self.named[name]
         self._lines[partition].clear()
@@ -104,8 +95,7 @@ class Known:
             for row in event.rows:  # type: ignore[union-attr]
                 self._order(row.order)
         elif kind is LoanChanged:
-            terms = event.terms  # type: ignore[union-attr]
-            self.loans[terms.loan_id], self.currencies[terms.loan_id] = partition, terms.currency
+            self.loans[event.terms.loan_id] = partition  # type: ignore[union-attr]
         elif kind is OpenOrder:
             self._order(event.order)  # type: ignore[union-attr]
 
@@ -115,17 +105,13 @@ class Known:
         self._changed(purse)
 
     def _order(self, order: OrderState) -> None:
-        if order.order_id >= FIRST_QUOTE_ID:
+        if order.order_id >= FIRST_QUOTE_ID or order.client_order_id is None:
             return
-        name = None if order.client_order_id is None else (order.account_id, order.client_order_id)
+        name = order.account_id, order.client_order_id
         if order.status not in FINAL_STATUSES:
-            self.orders[order.order_id] = order.loan_id
-            if name is not None:
-                self.named[name] = order.order_id
-        else:
-            self.orders.pop(order.order_id, None)
-            if name is not None and self.named.get(name) == order.order_id:
-                del self.named[name]
+            self.named[name] = order.order_id
+        elif self.named.get(name) == order.order_id:
+            del self.named[name]
 
 
 class Ear:

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from market.commands import AmendOrder, Command
+from market.commands import AmendOrder, CheckOrder, Command, PlaceOrder, Withdraw
 from market.errors import InsufficientFunds, MarketError, Unavailable
-from market.ids import AccountId
+from market.ids import AccountId, Currency
 from market.port import EnginePort, Reply
 from market.routing.answers import Told
 from market.routing.cash import CashMoves
 from market.routing.known import Purse
 
 log = logging.getLogger(__name__)
+
+Paid = PlaceOrder | CheckOrder | AmendOrder | Withdraw  # what may be refused for want of cash
 
 AGAIN_MAX: Final = 2  # that a command is sent again
 
@@ -42,12 +44,17 @@ class Payer:
         self._turns: WeakValueDictionary[Purse, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def paying(self, purse: Purse, where: int, command: Command, actor: str, reply: Reply) -> Reply:
-        """Return what to hear the first outcome of a command with: `reply` hears the last one."""
+    def paying(self, where: int, command: Paid, actor: str, reply: Reply) -> Reply:
+        """Return what to hear the first outcome of a command with: `reply` hears the last one.
+
+        What lacks is known from the refusal alone: the loan may be one of which nothing else was heard yet.
+        """
         context = copy_context()  # of whom it is sent for
 
         def told(answer: Told) -> None:
-            if isinstance(answer, InsufficientFunds):
+            if isinstance(answer, InsufficientFunds) and isinstance(currency := answer.details.get("currency"), str):
+                account_id = command.order.account_id if isinstance(command, CheckOrder) else command.account_id
+                purse = account_id, Currency(currency)
                 context.run(self.spawn, self._send_again(purse, where, command, actor, reply, answer))
             else:
                 reply(answer)

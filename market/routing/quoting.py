@@ -8,6 +8,7 @@ from functools import partial
 
 from market.commands import MassQuote, QuoteAck, QuoteOutcome, Refusal
 from market.errors import InsufficientFunds, MarketError
+from market.ids import Currency
 from market.port import Answer, EnginePort, Reply
 from market.routing.answers import Collected, Told, quotes_of
 from market.routing.known import Purse
@@ -42,7 +43,7 @@ class Quoting:
         context = copy_context()
 
         def told(answers: dict[int, Told]) -> None:
-            short = {where: needs for where, answer in answers.items() if (needs := self._short(split, where, answer))}
+            short = {where: needs for where, answer in answers.items() if (needs := self._short(split, answer))}
             if short:
                 context.run(self._payer.spawn, self._pay(split, answers, short))
             else:
@@ -65,16 +66,16 @@ class Quoting:
             places.setdefault(self._known.where(loan_id), []).append(place)
         return places
 
-    def _short(self, split: Split, where: int, answer: Told) -> dict[Purse, int]:
+    def _short(self, split: Split, answer: Told) -> dict[Purse, int]:
         """Return what must be free for the bids that were refused for want of cash, where there is so much at all."""
         if isinstance(answer, MarketError):
             return {}
         assert isinstance(answer.result, QuoteAck)
         needs: Counter[Purse] = Counter()
-        for place, outcome in zip(split.places[where], answer.result.quotes, strict=True):
-            currency = self._known.currencies.get(split.command.quotes[place].loan_id)
-            if currency is not None and (bid := _short_bid(outcome)) is not None:
-                needs[split.command.account_id, currency] += int(dict(bid.details).get("need") or 0)
+        for outcome in answer.result.quotes:
+            details = {} if (bid := _short_bid(outcome)) is None else dict(bid.details)
+            if isinstance(currency := details.get("currency"), str):
+                needs[split.command.account_id, Currency(currency)] += int(details.get("need") or 0)
         return {purse: need for purse, need in needs.items() if need and self._moves.total(purse) >= need}
 
     async def _pay(self, split: Split, told: dict[int, Told], short: Mapping[int, Mapping[Purse, int]]) -> None:

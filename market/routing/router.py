@@ -45,13 +45,12 @@ from market.commands import (
 )
 from market.errors import Busy, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import LoanId, OrderId, Seq
-from market.orderbook.order import Side
 from market.partitions import partition_of
 from market.port import Answer, EnginePort, Follower, Phase, Reply
 from market.routing.answers import Collected, Told, all_of, whoever_knows
 from market.routing.cash import CashMoves
-from market.routing.known import Ear, Purse
-from market.routing.paying import Payer
+from market.routing.known import Ear
+from market.routing.paying import Paid, Payer
 from market.routing.quoting import Quoting
 
 ARRIVE_S: Final = 5.0
@@ -156,25 +155,8 @@ class Router(EnginePort):
     # To one
 
     def _send_to(self, where: int, command: Command, actor: str, reply: Reply, joined: bool) -> None:
-        purse = self._purse_of(command)
-        told = reply if purse is None else self._payer.paying(purse, where, command, actor, reply)
+        told = self._payer.paying(where, command, actor, reply) if isinstance(command, Paid) else reply
         self._port(where, command, actor, told, joined)
-
-    def _purse_of(self, command: Command) -> Purse | None:
-        """Return what a command is paid from, None if it needs no cash or that is not known."""
-        match command:
-            case PlaceOrder(side=Side.BUY) | CheckOrder(order=PlaceOrder(side=Side.BUY)):
-                order = command.order if isinstance(command, CheckOrder) else command
-                currency = self._known.currencies.get(order.loan_id)
-                return None if currency is None else (order.account_id, currency)
-            case AmendOrder():
-                order_id = command.order_id or self._known.order_named(command.account_id, command.client_order_id)
-                currency = None if order_id is None else self._known.currency_of(order_id)
-                return None if currency is None else (command.account_id, currency)
-            case Withdraw():
-                return command.account_id, command.currency
-            case _:
-                return None
 
     def _port(self, where: int, command: Command, actor: str, reply: Reply, joined: bool) -> None:
         """Send; joined to the command before it if that went to the same partition."""

@@ -114,7 +114,13 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
         raise NotEligible("a house account holds fees only", field="account_id")
     available = account.available_cash(currency)
     if not is_deposit and available < command.amount:
-        raise InsufficientFunds("available cash is less", field="amount", have=available, need=command.amount)
+        raise InsufficientFunds(
+            "available cash is less",
+            field="amount",
+            have=available,
+            need=command.amount,
+            currency=command.currency,
+        )
     kind, leg = (EntryKind.DEPOSIT, Leg.DEPOSIT) if is_deposit else (EntryKind.WITHDRAWAL, Leg.WITHDRAWAL)
     amount = command.amount if is_deposit else -command.amount
     account.cash[currency].total += amount

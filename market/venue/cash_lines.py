@@ -27,7 +27,13 @@ def send_cash(state: State, command: SendCash, changes: Changes) -> Done:
     account = state.account(command.account_id)
     available = account.available_cash(command.currency)
     if available < command.amount:
-        raise InsufficientFunds("available cash is less", field="amount", have=available, need=command.amount)
+        raise InsufficientFunds(
+            "available cash is less",
+            field="amount",
+            have=available,
+            need=command.amount,
+            currency=command.currency,
+        )
     sent = CashSent(
         move_id=command.move_id,
         account_id=account.account_id,

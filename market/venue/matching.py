@@ -51,7 +51,12 @@ class Matching:
     def require_funds_for_all(self) -> None:
         """A market order has no limit to reserve by: what it would take now must be paid for in full."""
         if self._refused is CancelReason.FUNDS:
-            raise InsufficientFunds("available cash does not cover the order", field="order_qty", have=self._cash)
+            raise InsufficientFunds(
+                "available cash does not cover the order",
+                field="order_qty",
+                have=self._cash,
+                currency=self.loan.terms.currency,
+            )
 
     def priced(self) -> OrderPriced:
         """Say what the plan would fill and cost."""

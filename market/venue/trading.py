@@ -278,9 +278,11 @@ def check_cover(state: State, loan: Loan, account: Account, order: Order, *, qua
         if have < need:
             raise InsufficientClaims("available face does not cover the order", field="order_qty", have=have, need=need)
         return need
-    have = account.available_cash(loan.terms.currency) + order.hold
+    currency = loan.terms.currency
+    have = account.available_cash(currency) + order.hold
     if have < need:
-        raise InsufficientFunds("available cash does not cover the order", field="order_qty", have=have, need=need)
+        text = "available cash does not cover the order"
+        raise InsufficientFunds(text, field="order_qty", have=have, need=need, currency=currency)
     return need
 
 

@@ -98,6 +98,16 @@ async def test_an_order_goes_where_its_loan_is_and_what_names_it_follows_its_num
         assert isinstance(await market.outcome(sell("ORIG", 9_900, 100_00, loan_id="NOWHERE")), UnknownLoan)
 
 
+async def test_an_order_on_a_loan_that_is_only_being_registered_gets_its_cash() -> None:
+    async with cut() as market:
+        fresh = loan_at(1, nr=1)
+        replies: list[Any] = []
+        market.port.send(register(fresh), actor="t", reply=replies.append)
+        market.port.send(buy("A", 9_000, 10_00, loan_id=fresh), actor="t", reply=replies.append)
+        await until(lambda: len(replies) == 2)
+        assert order_of(replies[1]).order_status == "new"
+
+
 async def test_a_client_order_id_is_found_wherever_its_order_is_also_before_that_was_heard() -> None:
     async with cut() as market:
         named = ClientOrderId("mine")

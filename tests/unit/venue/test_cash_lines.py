@@ -116,7 +116,7 @@ def test_held_cash_is_not_sent(second: Market) -> None:
     _, held = second.cash("A")
     with pytest.raises(InsufficientFunds) as refused:
         second.do(send_cash("A", 100_00 - held + 1, 0, "m-2"))
-    assert refused.value.details == {"have": 100_00 - held, "need": 100_00 - held + 1}
+    assert refused.value.details == {"have": 100_00 - held, "need": 100_00 - held + 1, "currency": "USD"}
     second.do(send_cash("A", 100_00 - held, 0, "m-2"))
     assert second.cash("A") == (held, held)
 
