@@ -302,7 +302,6 @@ export const en = {
   "chart.interval.60": "1 h",
   "chart.interval.1440": "1 day",
   "chart.label": "Chart of what the loan traded at, from {n} trades; the table of last trades has the figures.",
-  "chart.none": "The history can't be shown at the moment.",
   "chart.empty": "Nothing traded yet.",
   "loan.sentence": "Lent by {originator} · {purpose} · {region}",
   "loan.noPurpose": "no purpose given",

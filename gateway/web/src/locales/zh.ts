@@ -303,7 +303,6 @@ export const zh: Record<keyof typeof en, string> = {
   "chart.interval.60": "1 小时",
   "chart.interval.1440": "1 日",
   "chart.label": "成交价走势图，共 {n} 笔成交；数据见最近成交表。",
-  "chart.none": "暂时无法显示走势。",
   "chart.empty": "尚无成交。",
   "loan.sentence": "原始债权人 {originator} · {purpose} · {region}",
   "loan.noPurpose": "未注明用途",
