@@ -19,7 +19,7 @@ from gateway.facade.rows import (
 )
 from gateway.reads.candles import MINUTE, Interval
 from gateway.reads.history import NEVER, Span
-from gateway.reads.views import LoanView
+from gateway.reads.loan_view import LoanView
 from gateway.wire import SECOND, exact_decimal, printable, time_text
 from gateway.ws.rows import SYSTEM
 from market.claims.loan import LIVE_STATUSES

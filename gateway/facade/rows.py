@@ -9,7 +9,8 @@ from typing import Any
 from gateway.facade.past import LedgerLine
 from gateway.facade.spreads import Spread
 from gateway.reads.candles import Candle
-from gateway.reads.views import LoanView, Views
+from gateway.reads.loan_view import LoanView
+from gateway.reads.views import Views
 from gateway.wire import SECOND, minor_or_none, minor_text, order_id_text, trade_id_text
 from market.commands import Mode
 from market.events import CashChanged, ClaimChanged, OrderState, Traded

@@ -8,7 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gateway.reads.views import LoanView, Views
+from gateway.reads.loan_view import LoanView
+from gateway.reads.views import Views
 from market.events import Event
 from market.ids import LoanId, Nanos, PriceBp, Seq
 from market.port import Committed

@@ -12,8 +12,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from gateway.answers.loans import Loan
+from gateway.reads.loan_view import PAR, LoanView
 from gateway.reads.schemas import Row, remaining_months
-from gateway.reads.views import PAR, LoanView, Views
+from gateway.reads.views import Views
 from gateway.requests.fields import Request
 from gateway.wire import exact_decimal, scaled
 from market.claims.loan import LIVE_STATUSES, ClaimType, GuaranteeKind, LoanStatus

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from gateway.reads.views import LoanView
+from gateway.reads.loan_view import LoanView
 from gateway.wire import time_or_none
 
 # A halt of a loan that is halted already changes nothing: what counts is the first one after the last resumption.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from gateway.reads.views import LoanView
+from gateway.reads.loan_view import LoanView
 from gateway.wire import minor_or_none, minor_text, yield_text
 from gateway.ws.rows import level_rows
 from market.claims.loan import LIVE_STATUSES

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from gateway.reads.views import LoanView, accrued_of_state
+from gateway.reads.loan_view import LoanView, accrued_of_state
 from gateway.wire import minor_text, yield_text
 from market.claims.accrual import share
 from market.claims.loan import LIVE_STATUSES

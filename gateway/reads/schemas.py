@@ -8,8 +8,9 @@ from datetime import date
 from typing import Any
 
 from gateway.reads.history import StoredServicing
+from gateway.reads.loan_view import PAR, LoanView
 from gateway.reads.results import Holding
-from gateway.reads.views import PAR, AccountView, LoanView, Views
+from gateway.reads.views import AccountView, Views
 from gateway.wire import (
     factor_text,
     minor_or_none,

@@ -14,10 +14,10 @@ from gateway.answers.prices import Book, CandleRow, PublicTrade, Quote
 from gateway.reads.board import WISHES, BoardParts, BoardWish, part_of
 from gateway.reads.candles import Interval, candle_row
 from gateway.reads.history import NEVER
+from gateway.reads.loan_view import LoanView
 from gateway.reads.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.reads.quote import Asked, quote
 from gateway.reads.schemas import board_item, book_object, payment_row, schedule_rows
-from gateway.reads.views import LoanView
 from gateway.rest.api import PAGE, Access, Call, Doc, Route, cursor_of, packed_reply, page, page_of, reply
 from gateway.rest.orders import SPAN
 from gateway.ws.rows import trade_row

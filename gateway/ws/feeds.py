@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from sortedcontainers import SortedDict
 
 from gateway.reads.candles import Candle, candle_of, candle_row
+from gateway.reads.loan_view import LoanView
 from gateway.reads.schemas import loan_object
-from gateway.reads.views import LoanView, Views
+from gateway.reads.views import Views
 from gateway.wire import time_text
 from gateway.ws.executions import History
 from gateway.ws.frames import Message

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.reads.views import AccountView, LoanView, Views
+from gateway.reads.loan_view import LoanView
+from gateway.reads.views import AccountView, Views
 from gateway.wire import (
     factor_text,
     minor_or_none,

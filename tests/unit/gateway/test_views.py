@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.reads.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
-from gateway.reads.views import NO_BOOK, LoanView, Views
+from gateway.reads.loan_view import NO_BOOK, LoanView
+from gateway.reads.views import Views
 from market.commands import CancelAll, Command, HaltLoan, Mode, RollDay, SetMode
 from market.errors import MarketError, UnknownAccount, UnknownLoan
 from market.events import BookChanged, Event, LogEntry, Traded
