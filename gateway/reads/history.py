@@ -24,10 +24,9 @@ from market.settlement.title import FIRST, Link
 
 T = TypeVar("T")
 
-SELECT_ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM orders"
-FROM_ORDERS, FROM_TRADES = "FROM orders", "FROM trade"
+ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM"
 TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
-SELECT_TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM trade"
+TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM"
 ASSIGNMENTS = """
     SELECT a.n, a.kind, a.trade_id,
            CASE WHEN a.assignor <> 'ISSUE' THEN title_party(a.loan_id, a.assignor) END AS assignor,
@@ -111,7 +110,7 @@ class History:
 
     async def _order(self, account_id: AccountId, column: str, value: object) -> StoredOrder:
         record = await self._pool.fetchrow(
-            f"{SELECT_ORDERS} WHERE account_id = $1 AND {column} = $2",
+            f"{ORDERS} orders WHERE account_id = $1 AND {column} = $2",
             account_id,
             value,
         )
@@ -153,9 +152,9 @@ class History:
         tag, client_order_id: None for any.
         """
         state = "is_open" if statuses is None else "status = ANY($9)"
-        query = (
-            f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id < $2 AND created_at >= $4 AND created_at < $5 "
-            f"AND ($6::text IS NULL OR loan_id = $6) AND ($7::text IS NULL OR tag = $7) "
+        wanted = (
+            "WHERE account_id = $1 AND order_id < $2 AND created_at >= $4 AND created_at < $5 "
+            "AND ($6::text IS NULL OR loan_id = $6) AND ($7::text IS NULL OR tag = $7) "
             f"AND ($8::text IS NULL OR client_order_id = $8) AND {state} ORDER BY order_id DESC LIMIT $3"
         )
         asked: list[object] = [span.since, span.until, span.loan_id, tag, client_order_id]
@@ -163,9 +162,8 @@ class History:
             asked.append(sorted(statuses))
 
         async def read(partition: int, below: int) -> list[StoredOrder]:
-            own = query.replace(FROM_ORDERS, f"FROM {self._table('orders', partition)}")
-            records = await self._pool.fetch(own, account_id, below, limit, *asked)
-            return [_stored_order(record) for record in records]
+            query = f"{ORDERS} {self._table('orders', partition)} {wanted}"
+            return [_stored_order(record) for record in await self._pool.fetch(query, account_id, below, limit, *asked)]
 
         return await self._newest(read, below, limit, lambda each: (each.state.created_at, each.state.order_id))
 
@@ -249,7 +247,7 @@ class History:
         So the last one's time is where the next page begins.
         """
         records = await self._pool.fetch(
-            f"{SELECT_TRADES} WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
+            f"{TRADES} trade WHERE loan_id = $1 AND at > $2 AND at <= coalesce("
             "(SELECT at FROM trade WHERE loan_id = $1 AND at > $2 ORDER BY trade_id OFFSET $3 LIMIT 1), $4) "
             "ORDER BY trade_id",
             loan_id,
@@ -262,7 +260,7 @@ class History:
     async def trades_by_id(self, account_id: AccountId, trade_ids: Sequence[TradeId]) -> list[StoredTrade]:
         """Return those of the trades that are the account's, oldest first."""
         records = await self._pool.fetch(
-            f"{SELECT_TRADES} WHERE trade_id = ANY($2) AND (buyer = $1 OR seller = $1) ORDER BY trade_id",
+            f"{TRADES} trade WHERE trade_id = ANY($2) AND (buyer = $1 OR seller = $1) ORDER BY trade_id",
             account_id,
             trade_ids,
         )
@@ -271,7 +269,7 @@ class History:
     async def orders_by_id(self, account_id: AccountId, order_ids: Sequence[OrderId]) -> list[StoredOrder]:
         """Return those of the orders that are the account's, newest first."""
         records = await self._pool.fetch(
-            f"{SELECT_ORDERS} WHERE account_id = $1 AND order_id = ANY($2) ORDER BY order_id DESC",
+            f"{ORDERS} orders WHERE account_id = $1 AND order_id = ANY($2) ORDER BY order_id DESC",
             account_id,
             order_ids,
         )
@@ -292,7 +290,7 @@ class History:
         """Return the trades since a time, at most the last `limit` of all; those of a loan oldest first."""
         found = []
         for partition in range(self._partitions):
-            trades = SELECT_TRADES.replace(FROM_TRADES, f"FROM {self._table('trade', partition)}")
+            trades = f"{TRADES} {self._table('trade', partition)}"
             found += await self._pool.fetch(
                 f"SELECT * FROM ({trades} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
                 since,
@@ -303,7 +301,7 @@ class History:
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> list[StoredTrade]:
         """Return the trades behind `behind` of the commands after < seq <= until, oldest first."""
         records = await self._pool.fetch(
-            f"{SELECT_TRADES} WHERE trade_id > $1 AND seq > $2 AND seq <= $3 ORDER BY trade_id",
+            f"{TRADES} trade WHERE trade_id > $1 AND seq > $2 AND seq <= $3 ORDER BY trade_id",
             behind,
             after,
             until,
@@ -336,7 +334,7 @@ class History:
 
     async def _trades(self, whose: str, key: str, span: Span, below: int, limit: int, table: str) -> list[StoredTrade]:
         records = await self._pool.fetch(
-            f"{SELECT_TRADES.replace(FROM_TRADES, f'FROM {table}')} WHERE {whose} AND trade_id < $2 AND seq > $3 "
+            f"{TRADES} {table} WHERE {whose} AND trade_id < $2 AND seq > $3 "
             "AND at >= $4 AND at < $5 AND ($6::text IS NULL OR loan_id = $6) ORDER BY trade_id DESC LIMIT $7",
             key,
             below,

@@ -264,7 +264,7 @@ def test_the_conservative_yield_follows_arrears_and_is_found_once(monkeypatch: p
     def again(*_: object, **__: object) -> None:
         raise AssertionError("it was known")
 
-    monkeypatch.setattr("gateway.reads.views.yield_at_price", again)
+    monkeypatch.setattr("gateway.reads.loan_view.yield_at_price", again)
     assert loan.ytm_conservative_at(price) == late
     event = servicing("default", date(2024, 3, 10))
     committed.do(service(event))
