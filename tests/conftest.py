@@ -2,11 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.postgres import DatabaseServer, running_server
 from tests.redis_server import RedisServer
+
+FOLDERS = Path(__file__).parent
+OF_PROCESSES = (FOLDERS / "e2e", FOLDERS / "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A failed test of processes, sockets or pages is run once more: a machine may stand still amid one.
+
+    The run tells each with its first failure: one that passes only then is a fault to be found, not a success.
+    """
+    for item in items:
+        if any(folder in item.path.parents for folder in OF_PROCESSES):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"run once more: {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
 
 
 @pytest.fixture(scope="session")
