@@ -26,6 +26,7 @@ from typing import Any
 import asyncpg
 from settlement_commit import Flow, machine
 
+from gateway.process.lifecycle import spare_the_collector
 from gateway.reads.board import CommittedBoard
 from gateway.reads.views import Views
 from market.bus.codec import Batch, entry_of, framed, told, unframed, unpack
@@ -75,6 +76,7 @@ async def _carry_out(dsn: str, orders: int, seed: int, barrier: Any) -> Run:
     engine = Engine(store=PostgresStore(dsn), clock=time.time_ns)
     running = asyncio.create_task(engine.run())
     await engine.online()
+    spare_the_collector()  # as in the process of an engine
     await send_all(engine, before)
     await asyncio.to_thread(barrier.wait)
     began, began_own = time.perf_counter(), time.process_time()

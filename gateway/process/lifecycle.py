@@ -352,8 +352,7 @@ async def page_served(
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         gc.collect()
-        gc.freeze()  # what lives now lives until the end: the collector need not walk it again and again
-        gc.set_threshold(GC_EVERY, *gc.get_threshold()[1:])
+        spare_the_collector()
         url = address_of(settings.host, listening.getsockname()[1])
         running = Running(url, admin_key, app[GATE].engine)
         log.info("listening url=%s pid=%d", running.url, os.getpid())
@@ -361,6 +360,12 @@ async def page_served(
             yield running
     finally:
         await runner.cleanup()
+
+
+def spare_the_collector() -> None:
+    """Let the collector look at new objects alone, and less often: what lives now lives until the end."""
+    gc.freeze()
+    gc.set_threshold(GC_EVERY, *gc.get_threshold()[1:])
 
 
 @contextmanager

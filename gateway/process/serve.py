@@ -39,6 +39,7 @@ from gateway.process.lifecycle import (
     reached,
     reading_pool,
     shared_replays,
+    spare_the_collector,
     stop_on_signals,
     traced,
 )
@@ -130,6 +131,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         stack.push_async_callback(broadcast.flush)  # once the engine is drained
         with _in_background(*waiting):
             await stack.enter_async_context(engine_running(engine, settings.drain_timeout_s))
+        spare_the_collector()
         await partition.open()
         if settings.auto_day_roll:
             await stack.enter_async_context(days_kept(engine, lambda: today.business_date, settings))
