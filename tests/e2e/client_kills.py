@@ -28,8 +28,6 @@ from gateway.client import (
     Unanswered,
     Unresolved,
 )
-from market.errors import MarketError
-from tests.builders import deposit
 from tests.e2e.relay import Relay
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.traders import Traders
@@ -193,9 +191,6 @@ class Campaign:
                 rebuilds += 1
                 self.counts["rebuilds"] += 1
                 await self.stack.cut_engine_off()
-                with suppress(MarketError):
-                    await self.stack.do(deposit("A", 1_00, ref=f"rebuild-{rebuilds}"))
-                await asyncio.wait_for(self.stack.engine.online(), PATIENCE_S)
 
     async def _check(self) -> None:
         """On a line that holds, one more run reads what is left; then compare with the engine and the tables."""

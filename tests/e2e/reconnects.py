@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from gateway.client import ApiKey, Book
-from market.errors import MarketError
-from tests.builders import deposit
 from tests.e2e.sockets import Json, connected, follow, order
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.traders import Traders
@@ -137,18 +135,10 @@ async def run(dsn: str, *, lives: int, seed: int) -> Client:
         for life in range(1, lives + 1):
             await client.live(traders)
             if life % REBUILD_EVERY == 0:
-                await _rebuild(stack, life)
+                await stack.cut_engine_off()
         await client.live(traders, until_read=True)
         await client.check()
         return client
-
-
-async def _rebuild(stack: Stack, life: int) -> None:
-    await stack.cut_engine_off()
-    try:
-        await stack.do(deposit("A", 1_00, ref=f"life-{life}"))
-    except MarketError:
-        await asyncio.wait_for(stack.engine.online(), 10)
 
 
 def run_campaign(*, lives: int, seed: int) -> None:

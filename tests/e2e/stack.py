@@ -25,11 +25,13 @@ from gateway.ws.session import SocketLimits
 from market.commands import AccountKind, Command, OpenMarket, Result
 from market.engine import Engine
 from market.ids import AccountId
+from market.port import Phase
 from market.settlement.writer import PostgresStore
 from tests.builders import DAY, deposit, open_account, register
 
 SCOPES = ("read", "trade")
 POOL = {"role": "debt_market_gateway", "application_name": "gateway", "search_path": "market"}
+REBUILD_S = 60.0  # how long an engine may take; only a failing test waits so long
 
 
 @dataclass(kw_only=True)
@@ -56,13 +58,36 @@ class Stack:
         return answer.result
 
     async def cut_engine_off(self) -> None:
-        """Cut every connection to the database but the gateway's."""
+        """Cut every connection to the database but the gateway's; return when the engine has rebuilt its memory.
+
+        An engine learns of a cut only later, and until then still answers as if nothing had happened.
+        """
+        epoch = self.engine.epoch
         connection = await asyncpg.connect(self.dsn)
         try:
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid() AND application_name <> 'gateway'"
             )
+        finally:
+            await connection.close()
+        async with asyncio.timeout(REBUILD_S):
+            while self.engine.epoch == epoch or self.engine.phase is not Phase.ONLINE:
+                await asyncio.sleep(0.005)
+
+    @asynccontextmanager
+    async def engine_kept_off(self) -> AsyncIterator[None]:
+        """Cut the engine off and hold it there: inside the block it refuses all, after it it has rebuilt its memory."""
+        connection = await asyncpg.connect(self.dsn, server_settings={"application_name": "gateway"})
+        try:
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE market.lease IN EXCLUSIVE MODE")  # no epoch can begin
+                cutting = asyncio.create_task(self.cut_engine_off())
+                async with asyncio.timeout(REBUILD_S):
+                    while self.engine.phase is Phase.ONLINE:
+                        await asyncio.sleep(0.005)
+                yield
+            await cutting
         finally:
             await connection.close()
 
