@@ -64,6 +64,8 @@ from market.settlement.writer import PostgresStore
 
 log = logging.getLogger(__name__)
 
+STATE_WAITS_MAX = 10  # times the patience for an engine, while it is heard
+
 
 @asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[Running]:
@@ -198,7 +200,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         gateway.attachments.others = presences[0]
         for remote in remotes:
             await stack.enter_async_context(_task(remote.run(), "the way to the engine"))
-        await _heard(engine, settings.reconnect_s)
+        await _heard(engine, remotes, settings.reconnect_s)
         await reached(keys.load())  # the engine has migrated by then
         await _cut_as_set(pool, settings)
         await reached(gateway.sessions.load())
@@ -222,14 +224,24 @@ async def _cut_as_set(pool: asyncpg.Pool, settings: Settings) -> None:
         raise StartError(f"the market is cut into {present} partitions, not into {settings.partitions}: --partitions")
 
 
-async def _heard(engine: EnginePort, wait_s: float) -> None:
-    """Wait until the engine is heard: of several that a router joins all, or after `wait_s` at least one."""
-    try:
-        await asyncio.wait_for(engine.online(), wait_s)
-    except TimeoutError as e:
-        if engine.phase is not Phase.ONLINE:
-            raise StartError(f"no engine was heard over Redis in {wait_s:g} s") from e
-        log.warning("partitions_unheard phases=%s", ",".join(engine.phases))
+async def _heard(engine: EnginePort, remotes: Sequence[RemoteEngine], wait_s: float) -> None:
+    """Wait until the engine is heard and its state is here: of several that a router joins all, or at least one.
+
+    The state of a large market may take longer than `wait_s`; who is silent for so long is not there.
+    Raises StartError.
+    """
+    for _ in range(STATE_WAITS_MAX):
+        try:
+            await asyncio.wait_for(engine.online(), wait_s)
+            return
+        except TimeoutError as e:
+            if engine.phase is Phase.ONLINE:
+                log.warning("partitions_unheard phases=%s", ",".join(engine.phases))
+                return
+            if all(remote.quiet_for_s() > wait_s for remote in remotes):
+                raise StartError(f"no engine was heard over Redis in {wait_s:g} s") from e
+            log.warning("state_awaited seconds=%g", wait_s)
+    raise StartError(f"an engine is heard over Redis, but its state did not come in {STATE_WAITS_MAX * wait_s:g} s")
 
 
 Process = Callable[[Settings], AbstractAsyncContextManager[object]]

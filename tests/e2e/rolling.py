@@ -133,7 +133,11 @@ async def run_campaign(*, rounds: int) -> None:
         redis = RedisServer(folder)
         try:
             async with topology(Path(name), postgres.dsn, redis) as market:
-                told = await roll(market, rounds=rounds)
+                try:
+                    told = await roll(market, rounds=rounds)
+                except BaseException:
+                    print(market.logs())
+                    raise
         finally:
             redis.kill()
         await compared(postgres.dsn, told)

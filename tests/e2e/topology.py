@@ -113,6 +113,12 @@ class Topology:
     async def gateway(self, name: str, *flags: str) -> Client:
         return client(await self.start("gateway", name, *flags).ready())
 
+    def logs(self, lines: int = 60) -> str:
+        """Return the ends of the logs of what still runs, for who has to find out why it went wrong."""
+        running = [each for each in self.processes if each.process.poll() is None]
+        ends = ["\n".join(each.log.read_text().splitlines()[-lines:]) for each in running]
+        return "\n".join(f"--- {each.name}\n{end}" for each, end in zip(running, ends, strict=True))
+
     def end(self) -> None:
         for each in self.processes:
             if each.process.poll() is None:
