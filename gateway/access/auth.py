@@ -257,7 +257,7 @@ class KeyRing:
         if wanted.expires_at is not None and wanted.expires_at <= now:
             raise InvalidArguments("expires_at: must be in the future", field="expires_at")
         if len(self.of_account(account_id)) >= KEYS_MAX:
-            raise RateLimited(f"an account has at most {KEYS_MAX} keys", prefix="EAPI")
+            raise RateLimited(f"an account has at most {KEYS_MAX} keys", prefix="EAPI", rule="max_keys")
         api_key = ApiKey(
             key=f"ak_{secrets.token_hex(12)}",
             secret=base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),

@@ -35,14 +35,18 @@ T = TypeVar("T")
 def check_password(password: str, *, login: str, field: str = "password") -> None:
     """Raises InvalidArguments, saying why, for a password that is too easy to guess."""
     if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
-        raise InvalidArguments(f"{field}: must have {LENGTH_MIN} to {LENGTH_MAX} characters", field=field)
+        raise InvalidArguments(
+            f"{field}: must have {LENGTH_MIN} to {LENGTH_MAX} characters", field=field, rule="length"
+        )
     plain = password.lower()
     if len(set(plain)) < DIFFERENT_MIN:
-        raise InvalidArguments(f"{field}: must have at least {DIFFERENT_MIN} different characters", field=field)
+        raise InvalidArguments(
+            f"{field}: must have at least {DIFFERENT_MIN} different characters", field=field, rule="variety"
+        )
     if plain in COMMON or plain.rstrip("0123456789.!?-_#*$") in COMMON:
-        raise InvalidArguments(f"{field}: is among the first that anybody would try", field=field)
+        raise InvalidArguments(f"{field}: is among the first that anybody would try", field=field, rule="common")
     if login and (login in plain or plain in login):
-        raise InvalidArguments(f"{field}: must not be made from the login name", field=field)
+        raise InvalidArguments(f"{field}: must not be made from the login name", field=field, rule="like_login")
 
 
 class Passwords:

@@ -320,7 +320,7 @@ class WebSessions:
             raise InvalidArguments("password: is not the present one", field="password") from e
         check_password(new, login=user.login, field="new_password")
         if new == password:
-            raise InvalidArguments("new_password: is the present one", field="new_password")
+            raise InvalidArguments("new_password: is the present one", field="new_password", rule="same")
         changed = replace(user, password_hash=await self._passwords.hash(new))
         async with self._pool.acquire() as connection, connection.transaction():
             await self._keep(connection, user, changed)

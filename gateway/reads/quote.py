@@ -27,6 +27,7 @@ from market.ids import Face, PriceBp
 from market.money import div_half_up
 from market.orderbook.order import Side
 from market.venue.amounts import fill_cost
+from market.venue.rulebook import Rulebook
 
 PPM = 1_000_000
 Level = tuple[PriceBp, Face]
@@ -85,13 +86,25 @@ def _check(loan: LoanView, asked: Asked) -> None:
         raise LoanClosed(f"loan {loan.loan_id} is {loan.state.status}", loan_status=loan.state.status)
     if asked.price is not None:
         if asked.price <= 0 or asked.price % rules.tick:
-            raise InvalidPrice("the price must be a positive multiple of the tick", field="price")
-        if not rules.price_min <= asked.price <= rules.price_max:
-            raise PriceOutOfBand("the price is outside the band", field="price")
+            raise InvalidPrice(
+                "the price must be a positive multiple of the tick", field="price", rule="tick", bound=rules.tick
+            )
+        _check_band(rules, asked.price, "price")
     if asked.quantity <= 0 or asked.quantity % rules.lot:
-        raise InvalidQuantity("the quantity must be a positive multiple of the lot", field="qty")
+        raise InvalidQuantity(
+            "the quantity must be a positive multiple of the lot", field="qty", rule="lot", bound=rules.lot
+        )
     if asked.quantity < rules.min_face:
-        raise BelowMinimum("the quantity is below the minimum face", field="qty", need=rules.min_face)
+        least = rules.min_face
+        raise BelowMinimum(
+            "the quantity is below the minimum face", field="qty", rule="min_face", bound=least, need=least
+        )
+
+
+def _check_band(rules: Rulebook, price: PriceBp, field: str) -> None:
+    if not rules.price_min <= price <= rules.price_max:
+        rule, bound = ("price_min", rules.price_min) if price < rules.price_min else ("price_max", rules.price_max)
+        raise PriceOutOfBand("the price is outside the band", field=field, rule=rule, bound=bound)
 
 
 def _fills(loan: LoanView, asked: Asked, on: date) -> list[Level]:
@@ -120,6 +133,5 @@ def _price_of(loan: LoanView, asked: Asked, yield_ppm: int, on: date) -> PriceBp
         )
     if price is None:
         raise InvalidPrice("no price has this yield", field="yield")
-    if not rules.price_min <= price <= rules.price_max:
-        raise PriceOutOfBand("the price of this yield is outside the band", field="yield")
+    _check_band(rules, price, "yield")
     return price

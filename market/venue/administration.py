@@ -177,7 +177,8 @@ def issue_face(state: State, command: IssueFace, changes: Changes) -> Done:
     lending = state.lending_of(loan)
     room = min(loan.terms.original_principal - loan.issued, lending.lent - lending.transferred)
     if command.face > room:
-        raise RuleViolation(f"only {room / 100:.2f} can still be issued", field="face", rule="balance_coefficient")
+        text = f"only {room / 100:.2f} can still be issued"
+        raise RuleViolation(text, field="face", rule="balance_coefficient", bound=room)
     _issue(state, loan, command.face, changes)
     return Done()
 
@@ -283,7 +284,8 @@ def _check_terms(state: State, command: RegisterLoan) -> None:
     if command.issued_face < 0:
         raise InvalidQuantity("the issued face can't be negative", field="issued_face")
     if command.issued_face > terms.original_principal:
-        raise RuleViolation("more face than principal", field="issued_face", rule="balance_coefficient")
+        most = terms.original_principal
+        raise RuleViolation("more face than principal", field="issued_face", rule="balance_coefficient", bound=most)
 
 
 def _rulebook_of(state: State, command: RegisterLoan) -> str:

@@ -128,7 +128,8 @@ def amend(state: State, command: AmendOrder, changes: Changes) -> OrderAck:
         admission.check_price(loan, price)
     admission.check_quantity(loan, quantity, price)
     if quantity <= order.filled:
-        raise InvalidQuantity("the total is not above what is filled: cancel instead", field="order_qty")
+        text = "the total is not above what is filled: cancel instead"
+        raise InvalidQuantity(text, field="order_qty", rule="filled", bound=order.filled)
     if price != order.price or quantity > order.quantity:
         admission.check_rulebook(loan, state, price)
     if quantity > order.quantity:

@@ -104,6 +104,12 @@ async def test_a_claim_is_offered_from_the_portfolio_amended_and_cancelled(site:
     await orders.get_by_role("button", name="Save").click()
     await expect(orders.get_by_role("alert")).to_contain_text("price_out_of_band")
     await expect(orders.get_by_role("alert")).to_contain_text("too far from the market")
+    await expect(orders.get_by_role("alert")).to_contain_text("The rule's limit: 200.00.")
+    await page.get_by_role("button", name="中文").click()
+    told = page.get_by_role("alert").filter(has_text="该规则的界限：200.00。")
+    await expect(told).to_be_visible()
+    assert re.findall("[A-Za-z_]{2,}", await told.inner_text()) == ["price_out_of_band"]  # no English but the code
+    await page.get_by_role("button", name="English").click()
     await orders.get_by_role("button", name="Back").click()
     await orders.get_by_role("button", name="Cancel", exact=True).click()
     await expect(orders.get_by_text("No open orders.")).to_be_visible()

@@ -37,21 +37,24 @@ async def test_a_price_or_its_yield_is_quoted_without_a_book(market: Market) -> 
 
 
 @pytest.mark.parametrize(
-    ("query", "code"),
+    ("query", "code", "rule", "bound"),
     [
-        ("qty=1.00", "invalid_arguments"),
-        ("side=buy", "invalid_arguments"),
-        ("side=buy&qty=0.00", "invalid_qty"),
-        ("side=buy&qty=0.50", "below_minimum"),
-        ("side=buy&qty=1.00&price=0", "invalid_price"),
-        ("side=buy&qty=1.00&price=201", "price_out_of_band"),
-        ("side=buy&qty=1.00&price=99&yield=0.1", "invalid_arguments"),
-        ("side=buy&qty=1.00&yield=-2", "invalid_price"),
-        ("side=buy&qty=1.00&depth=1", "unknown_field"),
+        ("qty=1.00", "invalid_arguments", None, None),
+        ("side=buy", "invalid_arguments", None, None),
+        ("side=buy&qty=0.00", "invalid_qty", "lot", "0.01"),
+        ("side=buy&qty=0.50", "below_minimum", "min_face", "1.00"),
+        ("side=buy&qty=1.00&price=0", "invalid_price", "tick", "0.01"),
+        ("side=buy&qty=1.00&price=201", "price_out_of_band", "price_max", "200.00"),
+        ("side=buy&qty=1.00&price=99&yield=0.1", "invalid_arguments", None, None),
+        ("side=buy&qty=1.00&yield=-2", "invalid_price", None, None),
+        ("side=buy&qty=1.00&depth=1", "unknown_field", None, None),
     ],
 )
-async def test_what_can_not_be_quoted_is_refused(market: Market, query: str, code: str) -> None:
-    assert (await market.anyone.get(f"/v1/loans/L1/quote?{query}")).code == code
+async def test_what_can_not_be_quoted_is_refused(
+    market: Market, query: str, code: str, rule: str | None, bound: str | None
+) -> None:
+    refused = await market.anyone.get(f"/v1/loans/L1/quote?{query}")
+    assert (refused.code, refused.body.get("rule"), refused.body.get("bound")) == (code, rule, bound)
 
 
 def _cents(text: str) -> int:

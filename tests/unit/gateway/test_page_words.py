@@ -7,6 +7,11 @@ import pytest
 
 import gateway
 from gateway.errors import ANSWERS
+from gateway.reads.board import BoardWish
+from gateway.requests.access import NewApiKey, NewPassword, NewUser, SignUp
+from gateway.requests.administration import CashMovement, DayRoll, NewAccount, NewMode
+from gateway.requests.loans import NewFace, NewLoan, RulebookChoice, ServicingBody
+from gateway.requests.rulebooks import DefaultRulebook, FeeBody, FeesBody, LimitsBody, RulebookBody
 from market.claims.loan import ClaimType, GuaranteeKind, LoanStatus, RepaymentMethod
 from market.claims.servicing import ServicingType
 from market.commands import AccountKind, Mode
@@ -14,9 +19,12 @@ from market.orderbook.order import CancelReason, OrderStatus
 
 LOCALES = Path(gateway.__file__).parent / "web" / "src" / "locales"
 KEY = re.compile(r'^  "([\w.,]+)":', re.MULTILINE)
-RULE = re.compile(r'rule="(\w+)"')
+RULE = re.compile(r'rule=f?"([\w{}]+)"')
+FORMS = (NewApiKey, NewPassword, SignUp, NewUser, NewAccount, CashMovement, NewMode, DayRoll, NewLoan, NewFace)
+FORMS_OF_RULES = (RulebookChoice, DefaultRulebook, RulebookBody, FeesBody, FeeBody, LimitsBody)
+FIELDS_NOT_ASKED = {"label", "owner_group", "months_per_period", "day_count", "documents", "outstanding_principal"}
 GROUPS = {
-    "error": sorted({answer.code for answer in ANSWERS.values()}),
+    "error": [*sorted({answer.code for answer in ANSWERS.values()}), "internal"],
     "cancelReason": list(CancelReason),
     "result": list(OrderStatus),
     "loanStatus": list(LoanStatus),
@@ -26,6 +34,8 @@ GROUPS = {
     "servicing": list(ServicingType),
     "accountKind": list(AccountKind),
     "mode": list(Mode),
+    "mode.long": [mode for mode in Mode if mode is not Mode.OPEN],
+    "orderStatus": list(OrderStatus),
 }
 
 
@@ -43,7 +53,20 @@ def test_every_word_of_the_market_is_said(language: str, group: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_rule_that_refuses_is_said(language: str) -> None:
-    sources = (Path(gateway.__file__).parents[1] / "market").rglob("*.py")
-    rules = {rule for file in sources for rule in RULE.findall(file.read_text())}
-    assert len(rules) > 5
-    assert sorted(rule for rule in rules if f"rule.{rule}" not in keys(language)) == []
+    root, said = Path(gateway.__file__).parents[1], keys(language)
+    files = [file for part in ("market", "gateway") for file in (root / part).rglob("*.py")]
+    found = {rule for file in files for rule in RULE.findall(file.read_text())}
+    rules = {rule.replace("{what}", what) for rule in found for what in ("loan", "borrower", "grade")}
+    assert len(rules) > 20
+    of_a_code = {key.rpartition(".")[2] for key in said if re.fullmatch(r"error\.\w+\.\w+", key)}
+    assert sorted(rule for rule in rules - of_a_code if f"rule.{rule}" not in said) == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_field_of_the_page_s_forms_is_said(language: str) -> None:
+    said = keys(language)
+    fields = {name for form in (*FORMS, *FORMS_OF_RULES, ServicingBody, BoardWish) for name in form.model_fields}
+    assert len(fields) > 60
+    unsaid = {name for name in fields - FIELDS_NOT_ASKED if not {f"field.{name}", f"rulebook.{name}"} & said}
+    plain = {name: re.sub("^(limit|min|max|order|new)_", "", name) for name in unsaid}
+    assert sorted(name for name in unsaid if f"field.{plain[name]}" not in said) == []

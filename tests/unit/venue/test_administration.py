@@ -146,7 +146,7 @@ def test_the_balance_coefficient_is_a_hard_rule() -> None:
     market.do(register(issued=600_000_00, original_principal=million, outstanding_at_registration=million))
     with pytest.raises(errors.RuleViolation) as refusal:
         market.do(IssueFace(loan_id=LOAN, face=Face(400_000_01)))
-    assert refusal.value.details == {"rule": "balance_coefficient"}
+    assert refusal.value.details == {"rule": "balance_coefficient", "bound": 400_000_00}
     market.do(IssueFace(loan_id=LOAN, face=Face(400_000_00)))
     assert market.claim("ORIG") == (1_000_000_00, 0)
     market.venue.state.check_invariants()
@@ -167,7 +167,7 @@ def test_of_all_that_an_originator_lent_no_more_is_transferred() -> None:
     for loan_id, room in (("L1", 100_000_00), ("L2", 300_000_00)):
         with pytest.raises(errors.RuleViolation) as refusal:
             market.do(IssueFace(loan_id=LoanId(loan_id), face=Face(room + 1)))
-        assert refusal.value.details == {"rule": "balance_coefficient"}
+        assert refusal.value.details == {"rule": "balance_coefficient", "bound": room}
         market.do(IssueFace(loan_id=LoanId(loan_id), face=Face(room)))
     assert market.venue.state.lending[key] == Lending(lent=1_000_000_00, transferred=1_000_000_00)
     market.venue.state.check_invariants()

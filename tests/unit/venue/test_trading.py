@@ -312,7 +312,9 @@ class TestAmend:
     def test_the_total_includes_the_filled_part(self, market: Market) -> None:
         order = ack(market.do(buy("BUYER", 9_700, 200_00)))
         market.do(sell("ORIG", 9_700, 50_00))
-        assert isinstance(refused(market, amend("BUYER", order.order_id, quantity=Face(50_00))), errors.InvalidQuantity)
+        refusal = refused(market, amend("BUYER", order.order_id, quantity=Face(50_00)))
+        assert isinstance(refusal, errors.InvalidQuantity)
+        assert refusal.details == {"rule": "filled", "bound": 50_00}
         market.do(amend("BUYER", order.order_id, quantity=Face(60_00)))
         assert market.venue.state.orders[order.order_id].leaves == 10_00
 

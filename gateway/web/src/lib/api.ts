@@ -1,5 +1,6 @@
 /** Every REST call of the page: one function each, the session's cookie sent by the browser, failures as ApiError. */
 
+import type { Refused } from "./refusal";
 import type { LoanStatistics, MarketStatistics } from "./statistics.svelte";
 import type {
   AccountInfo,
@@ -177,7 +178,7 @@ export const account = {
   tradesOf: (loanId: string) => ask<Page<Trade>>("/v1/trades", { loan_id: loanId, limit: 100 }),
   place: (order: NewOrder) => tell<Order & { duplicate: boolean }>("POST", "/v1/orders", order),
   placeBatch: (orders: NewOrder[]) =>
-    tell<{ orders: ((Order & { error?: undefined }) | { error: string; error_detail: { code: string; message: string } })[] }>(
+    tell<{ orders: ((Order & { error?: undefined }) | { error: string; error_detail: Refused })[] }>(
       "POST",
       "/v1/orders/batch",
       { orders },

@@ -207,7 +207,7 @@ export class Ticket {
       const next = tries > 1 && scaled >= face ? face - step : scaled;
       if (next < least) {
         this.face = "";
-        throw new ApiError("below_minimum", "", { need: min_face });
+        throw new ApiError("below_minimum", "", { rule: "min_face", bound: min_face });
       }
       face = next;
     }

@@ -1,11 +1,13 @@
 /** English. What is missing in another language fails the build. */
 import { account } from "./en/account";
+import { fields } from "./en/fields";
 import { loan } from "./en/loan";
 import { refusals } from "./en/refusals";
 import { statistics } from "./en/statistics";
 
 export const en = {
   ...account,
+  ...fields,
   ...loan,
   ...refusals,
   ...statistics,

@@ -1,12 +1,14 @@
 /** 中文。与英文逐键对应，缺一键即构建失败。 */
 import type { en } from "./en";
 import { account } from "./zh/account";
+import { fields } from "./zh/fields";
 import { loan } from "./zh/loan";
 import { refusals } from "./zh/refusals";
 import { statistics } from "./zh/statistics";
 
 export const zh: Record<keyof typeof en, string> = {
   ...account,
+  ...fields,
   ...loan,
   ...refusals,
   ...statistics,

@@ -3,7 +3,6 @@ export const account = {
   "account.loginHint": "3 to 64 of a–z 0–9 . _ @ + -",
   "account.passwordHint": "10 characters or more, not easily guessed",
   "account.nameHint": "if you like",
-  "account.taken": "Somebody has that login already. Choose another one.",
   "keys.addresses": "Only from addresses",
   "keys.until": "Until",
   "keys.anywhere": "anywhere",

@@ -5,7 +5,6 @@ export const account: Record<keyof typeof en, string> = {
   "account.loginHint": "3 至 64 位：a–z 0–9 . _ @ + -",
   "account.passwordHint": "至少 10 个字符，且不易猜中",
   "account.nameHint": "选填",
-  "account.taken": "该登录名已被使用，请换一个。",
   "keys.addresses": "仅限 IP 地址",
   "keys.until": "有效期至",
   "keys.anywhere": "不限",
