@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import asyncpg
@@ -152,8 +152,10 @@ def build_gateway(
         "Partitions of loans whose engine takes no commands",
         lambda: sum(phase is not Phase.ONLINE for phase in engine.phases),
     )
-    metrics.watch("gateway_epoch", "The epoch of the engine that is followed", lambda: engine.epoch)
-    metrics.watch("gateway_engine_seq", "The last committed command that was told", lambda: engine.seq)
+    for partition, part in enumerate(engine.parts):
+        watch = partial(metrics.watch_partition, partition)
+        watch("gateway_epoch", "The epoch of the engine that is followed", partial(getattr, part, "epoch"))
+        watch("gateway_engine_seq", "The last committed command that was told", partial(getattr, part, "seq"))
     metrics.watch("gateway_pool_busy_connections", "Connections that read from PostgreSQL now", lambda: _busy(pool))
     app.router.add_get("/metrics", get_metrics)
 

@@ -97,9 +97,13 @@ class EnginePort(ABC):
         """Which writer it is, counted over the market's life."""
 
     @property
+    def parts(self) -> "Sequence[EnginePort]":
+        """The engine of each partition, where several are seen as one."""
+        return [self]
+
+    @property
     def phases(self) -> list[Phase]:
-        """The phase of each partition's engine, where several are seen as one."""
-        return [self.phase]
+        return [part.phase for part in self.parts]
 
     @abstractmethod
     def listen(self, listener: Follower) -> None:

@@ -40,19 +40,26 @@ REPLICATION: Final = """
 class LedgerMetrics:
     """Gauges of what was last read. A copy that has gone is forgotten."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, partition: int) -> None:
         def gauge(name: str, help_text: str, *labels: str) -> Gauge:
             return Gauge(name, help_text, labels, registry=metrics.registry)
+
+        self._here = here = str(partition)
 
         self._difference = gauge(
             "market_reconciliation_difference_minor_units",
             "Cash of all accounts less what the custodian holds",
+            "partition",
             "currency",
         )
         self._broken_loans = gauge(
-            "market_reconciliation_broken_loans", "Loans whose positions are not what was issued, 100 at most"
-        )
-        self._reconciled_at = gauge("market_reconciled_timestamp_seconds", "When the sums were last compared")
+            "market_reconciliation_broken_loans",
+            "Loans whose positions are not what was issued, 100 at most",
+            "partition",
+        ).labels(here)
+        self._reconciled_at = gauge(
+            "market_reconciled_timestamp_seconds", "When the sums were last compared", "partition"
+        ).labels(here)
         self._lag_s = gauge("market_replication_lag_seconds", "Delay until a copy has replayed a commit", "standby")
         self._lag_bytes = gauge("market_replication_lag_bytes", "Log that a copy has not replayed yet", "standby")
         self._standbys = gauge("market_replication_standbys", "Copies that are connected to PostgreSQL")
@@ -60,7 +67,7 @@ class LedgerMetrics:
     async def reconcile(self, connection: Any, now_s: float) -> None:
         found = await reconcile(connection)
         for currency, difference in found.differences.items():
-            self._difference.labels(currency).set(difference)
+            self._difference.labels(self._here, currency).set(difference)
         self._broken_loans.set(len(found.broken_loans))
         self._reconciled_at.set(now_s)
         if not found.is_even:
@@ -100,7 +107,7 @@ async def ledger_watched(
         command_timeout=QUESTION_S_MAX,
         server_settings={**SESSION, "search_path": schema_of(partition)},
     ) as pool:
-        watch = _watch(pool, LedgerMetrics(metrics), clock, every_s, copies_every_s, is_writing)
+        watch = _watch(pool, LedgerMetrics(metrics, partition), clock, every_s, copies_every_s, is_writing)
         task = asyncio.create_task(watch, name="watch over the ledger")
         try:
             yield

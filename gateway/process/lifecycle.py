@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,12 +157,12 @@ def new_engine(
         metrics=metrics,
         tracer=tracing,
     )
-    metrics.watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)
-    metrics.watch("market_epoch", "Which writer it is, counted over the market's life", lambda: engine.epoch)
-    metrics.watch("market_engine_seq", "The last committed command", lambda: engine.seq)
+    watch = partial(metrics.watch_partition, settings.partition)
+    watch("market_inbox_commands", "Commands that wait for the engine", lambda: engine.inbox_depth)
+    watch("market_epoch", "Which writer it is, counted over the market's life", lambda: engine.epoch)
+    watch("market_engine_seq", "The last committed command", lambda: engine.seq)
+    watch("market_lease_held", "1 while this engine writes, else 0", lambda: engine.phase is Phase.ONLINE)
     metrics.watch("market_partitions", "Partitions that the market is cut into", lambda: settings.partitions)
-    metrics.watch("market_partition", "Which of them this engine is of", lambda: settings.partition)
-    metrics.watch("market_lease_held", "1 while this engine writes, else 0", lambda: engine.phase is Phase.ONLINE)
     return engine
 
 

@@ -31,7 +31,9 @@ class Partition:
             on_unknown_account=None if self._catch_up is None else self._catch_up.now,
         )
         receiver = self._receiver
-        metrics.watch("market_due_cash_moves", "Cash that could not be received yet", lambda: receiver.due)
+        metrics.watch_partition(
+            settings.partition, "market_due_cash_moves", "Cash that could not be received yet", lambda: receiver.due
+        )
 
     async def open(self) -> None:
         """Open the market on its very first start: by the settings at the first partition, elsewhere as it is there."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date
+from functools import partial
 
 import asyncpg
 
@@ -111,7 +112,7 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn, settings.partitions)
         names = Names(settings.bus_prefix, settings.partition)
-        today, metrics = Today(), Metrics(of_gateway=False)
+        today, metrics = Today(), Metrics(of_gateway=False, partition=settings.partition)
         warm = WarmCopy(settings.partition) if standby else None
         store = _store(dsn, settings, warm=warm)
         tracing = stack.enter_context(traced(settings, "engine"))
@@ -122,8 +123,9 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
         partition = Partition(dsn, engine, settings, metrics)
         for listener in (today, intake, broadcast):
             engine.listen(listener)
-        metrics.watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
-        metrics.watch("market_open_intake_commands", "Commands read whose outcome is open", lambda: intake.outstanding)
+        watch = partial(metrics.watch_partition, settings.partition)
+        watch("market_unsent_messages", "Commits and answers that Redis has not taken", lambda: broadcast.depth)
+        watch("market_open_intake_commands", "Commands read whose outcome is open", lambda: intake.outstanding)
         waiting: list[Coroutine[None, None, None]] = []
         if warm is not None:
             waiting = [
@@ -181,11 +183,10 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             "Commands that the engine has not answered",
             lambda: sum(remote.pending for remote in remotes),
         )
-        metrics.watch(
-            "gateway_engine_quiet_seconds",
-            "Since the engine was last heard",
-            lambda: max(remote.quiet_for_s() for remote in remotes),
-        )
+        for partition, remote in enumerate(remotes):
+            metrics.watch_partition(
+                partition, "gateway_engine_quiet_seconds", "Since the engine was last heard", remote.quiet_for_s
+            )
         gateway = build_gateway(
             settings=settings,
             engine=engine,

@@ -103,7 +103,8 @@ class Hub:
         self._executions: dict[AccountId, tuple[ExecutionsFeed, ...]] = {}  # of each partition
         self._written: set[Outbox] = set()  # have written something that may not have left yet
         self._tasks: set[asyncio.Task[None]] = set()
-        self._at = Nanos(0)
+        self._at = Nanos(0)  # of the last entry that was heard
+        self._partition = 0  # and whose it is
         self._mode = Mode.OPEN
         self._epochs: dict[int, int] = {}  # of each partition
         self._told: dict[int, Seq] = {}  # the last command of each whose trades were told
@@ -201,7 +202,7 @@ class Hub:
         self.on_snapshot(epoch, seq, ())
 
     def on_entry(self, entry: Committed) -> None:
-        self._at = entry.at
+        self._at, self._partition = entry.at, partition_of(entry.seq)
         self._guard(self._tell, entry)
 
     def on_batch_end(self) -> None:
@@ -278,7 +279,7 @@ class Hub:
             if isinstance(feed := feeds.get(("quotes", account_id, 0)), QuotesFeed):
                 feed.changed(quotes.values(), self._at)
         if self._at:
-            self._metrics.observe_feed_lag((self._clock() - self._at) / 1e9)
+            self._metrics.observe_feed_lag(self._partition, (self._clock() - self._at) / 1e9)
 
     def _tell_instruments(self) -> None:
         loans = self.views.restated

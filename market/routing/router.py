@@ -89,8 +89,8 @@ class Router(EnginePort):
         return self._ports[0].epoch
 
     @property
-    def phases(self) -> list[Phase]:
-        return [port.phase for port in self._ports]
+    def parts(self) -> Sequence[EnginePort]:
+        return self._ports
 
     def listen(self, listener: Follower) -> None:
         for port in self._ports:

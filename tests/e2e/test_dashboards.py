@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,13 +17,15 @@ from ruamel.yaml import YAML
 
 from gateway.client import ApiError, Client
 from market.settlement.embedded import EmbeddedPostgres
-from tests.e2e.topology import client, order, placed, prepare, topology
+from tests.cut_market import loan_at
+from tests.e2e.topology import LOAN, Process, client, order, placed, prepare, topology
 from tests.ports import free_port
 from tests.redis_server import RedisServer
 from tests.replica import running_replica
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "operations"
 PATIENCE_S = 60.0
+LOANS = (loan_at(0), loan_at(1))
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -73,11 +76,16 @@ class Prometheus:
         return found
 
     async def until(self, expression: str, what: str = "") -> None:
-        """Wait until the expression has a result, and only numbers in it."""
+        """Wait until the expression has a result, and only numbers in it: of both partitions if it tells them apart."""
         found: list[Any] = []
+        wanted = {"0", "1"} if re.search(r"by \([^)]*partition", expression) else set()
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not found or any(series["value"][1] == "NaN" for series in found):
+                while (
+                    not found
+                    or any(series["value"][1] == "NaN" for series in found)
+                    or not wanted <= {series["metric"].get("partition") for series in found}
+                ):
                     await asyncio.sleep(0.05)
                     with suppress(aiohttp.ClientError):  # it is starting
                         found = await self.query(expression)
@@ -86,25 +94,28 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def busy_market(tmp_path: Path, redis: RedisServer) -> AsyncIterator[dict[str, list[str]]]:
-    """An engine, a standby, two gateways, a copy of the database; orders, refusals, a socket. Yields the targets."""
+async def busy_market(tmp_path: Path, redis: RedisServer) -> AsyncIterator[tuple[dict[str, list[str]], Process]]:
+    """Two engines, two gateways, a copy of the database; orders, refusals, a socket. Yields targets and an engine."""
     with (
         EmbeddedPostgres(tmp_path / "first") as first,
         running_replica(first.dsn, tmp_path / "copy"),
     ):
-        async with topology(tmp_path, first.dsn, redis) as market:
+        async with topology(tmp_path, first.dsn, redis, partitions=2) as market:
             watched = ("--metrics-port", "0", "--audit-every-s", "0.2")
             early = market.start("gateway", "one")  # before there is a table or a role in the database
-            engine = market.start("engine", "engine", *watched)
+            engines = [market.start("engine", f"engine-{k}", *watched, partition=k) for k in range(2)]
             one = client(await early.ready())
-            standby, other = market.start("standby", "standby", *watched), await market.gateway("other")
+            other = await market.gateway("other")
             async with one, other, await other.socket(), asyncio.TaskGroup() as tasks:
                 keys = await prepare(one)
+                for loan_id in {*LOANS} - {LOAN["loan_id"]}:
+                    await one.post("/v1/admin/loans", {**LOAN, "loan_id": loan_id})
                 trading = tasks.create_task(trade(Client(one.url, keys["ORIG"]), Client(other.url, keys["BUYER"])))
-                yield {
-                    "engine": [host(await engine.monitor()), host(await standby.monitor())],
+                targets = {
+                    "engine": [host(await engine.monitor()) for engine in engines],
                     "gateway": [host(one.url), host(other.url)],
                 }
+                yield targets, engines[1]
                 trading.cancel()
 
 
@@ -116,19 +127,20 @@ async def trade(seller: Client, buyer: Client) -> None:
     """Orders that rest, some that trade, some that are refused, until cancelled."""
     async with seller, buyer:
         for n in range(10_000):
-            await placed(seller, order("sell", f"s-{n}", qty="2.00"))
-            await placed(buyer, order("buy", f"b-{n}", qty="1.00"))
+            for loan_id in LOANS:
+                await placed(seller, order("sell", f"s-{loan_id}-{n}", qty="2.00", loan_id=loan_id))
+                await placed(buyer, order("buy", f"b-{loan_id}-{n}", qty="1.00", loan_id=loan_id))
             with pytest.raises(ApiError, match="funds"):
-                await buyer.post("/v1/orders", order("buy", f"x-{n}", qty="1000000.00"))
+                await buyer.post("/v1/orders", order("buy", f"x-{n}", qty="1000000.00", loan_id=LOANS[0]))
             await asyncio.sleep(0.05)
 
 
 async def test_every_panel_shows_data_and_no_alert_fires(tmp_path: Path, redis_server: RedisServer) -> None:
-    async with busy_market(tmp_path, redis_server) as targets, aiohttp.ClientSession() as http:
+    async with busy_market(tmp_path, redis_server) as (targets, engine), aiohttp.ClientSession() as http:
         with running_prometheus(tmp_path, targets) as url:
             prometheus = Prometheus(http, url)
             await prometheus.until("count(up == 1) == 4")
-            await prometheus.until("market_reconciled_timestamp_seconds > 0")
+            await prometheus.until("count(market_reconciled_timestamp_seconds > 0) == 2")
             await prometheus.until("market_replication_standbys == 1")
             for title, expression in expressions():
                 await prometheus.until(expression, title)
@@ -140,5 +152,9 @@ async def test_every_panel_shows_data_and_no_alert_fires(tmp_path: Path, redis_s
                 asked = set(re.findall(r"\b(?:market|gateway)_\w+", rule["query"]))
                 assert asked <= names, f"{rule['name']} asks for what no process says"
                 assert rule["health"] == "ok", rule
-            firing = {alert["labels"]["alertname"] for alert in (await prometheus.get("alerts"))["alerts"]}
-            assert firing == set()
+            await prometheus.until("absent(ALERTS)", "an alert is about to fire")
+
+            engine.signal(signal.SIGKILL)
+            await prometheus.until("count(gateway_partitions_offline == 1) == 2", "the other partition is there")
+            await prometheus.until('count(ALERTS{alertname="PartitionAway"}) == 2', "each gateway misses one")
+            await prometheus.until('count(ALERTS{alertname="LeaseLost"}) == 1', "one partition has no writer")

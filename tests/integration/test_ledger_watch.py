@@ -59,12 +59,12 @@ async def test_a_difference_to_the_custodian_is_shown(database: str) -> None:
         await engine.submit(command, actor="test")
     engine.stop()
     await running
-    difference = "market_reconciliation_difference_minor_units USD"
+    difference = "market_reconciliation_difference_minor_units 0 USD"
     async with watched(database) as metrics:
         even = await seen(metrics, lambda shown: difference in shown)
         assert even[difference] == 0
-        assert even["market_reconciliation_broken_loans"] == 0
-        assert abs(even["market_reconciled_timestamp_seconds"] - time.time()) < PATIENCE_S
+        assert even["market_reconciliation_broken_loans 0"] == 0
+        assert abs(even["market_reconciled_timestamp_seconds 0"] - time.time()) < PATIENCE_S
         connection = await asyncpg.connect(database)
         try:  # a custodian who has 1.00 more, and a holder with 0.50 of face that nobody issued
             await connection.execute("SET session_replication_role = replica")
@@ -74,7 +74,7 @@ async def test_a_difference_to_the_custodian_is_shown(database: str) -> None:
             await connection.close()
         broken = await seen(metrics, lambda shown: shown[difference] != 0)
         assert broken[difference] == -100
-        assert broken["market_reconciliation_broken_loans"] == 1
+        assert broken["market_reconciliation_broken_loans 0"] == 1
 
 
 async def test_a_process_that_does_not_write_asks_nothing(database: str) -> None:
@@ -87,7 +87,7 @@ async def test_a_process_that_does_not_write_asks_nothing(database: str) -> None
         finally:
             await connection.close()
         shown = await seen(metrics, lambda _: True)
-        assert shown["market_reconciled_timestamp_seconds"] == 0
+        assert shown["market_reconciled_timestamp_seconds 0"] == 0
 
 
 async def test_the_lag_of_a_copy_is_shown_until_it_is_gone(tmp_path: Path) -> None:
