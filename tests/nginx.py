@@ -13,7 +13,7 @@ from tests.ports import free_port, wait_until_open
 
 CONFIGURATION = Path(__file__).resolve().parents[1] / "operations" / "nginx.conf"
 LISTEN = "listen 8080 backlog=4096;"
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
 
 
 def nginx_program() -> str:

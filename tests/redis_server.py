@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
 
 
 def redis_program() -> str | None:

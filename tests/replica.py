@@ -9,7 +9,7 @@ from pathlib import Path
 
 from market.settlement import embedded
 
-START_TIMEOUT_S = STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = STOP_TIMEOUT_S = 60.0
 
 
 def program(name: str) -> str:

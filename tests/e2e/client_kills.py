@@ -31,6 +31,7 @@ from gateway.client import (
 from tests.e2e.relay import Relay
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.traders import Traders
+from tests.patience import PATIENCE_S
 from tests.postgres import running_server
 
 ACCOUNT = "A17"
@@ -39,7 +40,6 @@ MEAN_BYTES = 7_000  # of a connection: as much as subscribing and some dozens of
 HANDS = 3  # that place, amend and cancel at the same time
 CUTS_PER_CRASH = 25  # of the whole program
 CUTS_PER_REBUILD = 200  # of the engine
-PATIENCE_S = 60.0
 SOON = Backoff(first_s=0.001, most_s=0.02)
 
 

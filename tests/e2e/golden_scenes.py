@@ -4,7 +4,6 @@ A name is a method or a channel, or what a client has to live through. Together 
 every `exec_type` and every error that the socket can tell (tests/unit/gateway/test_golden_messages.py counts them).
 """
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,10 +27,10 @@ from market.venue.rulebook import OPEN
 from tests.builders import DAY, buy, register, sell, service, servicing
 from tests.e2e.golden import KEY, ME, OTHER, Scene, Stage
 from tests.e2e.sockets import Json, login_params
+from tests.patience import until
 
 L1, L2 = "L1/USD", "L2/USD"
 WRONG = "0" * 64
-PATIENCE_S = 10.0
 
 
 def limit(side: str, price: str, qty: str, symbol: str = L1, **more: Any) -> Json:
@@ -45,12 +44,6 @@ async def watching(stage: Stage, channel: str, **params: Any) -> AsyncIterator[N
         await stage.say("subscribe", channel=channel, **params)
         yield
         await stage.say("unsubscribe", channel=channel, **params)
-
-
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 # Methods
@@ -561,5 +554,5 @@ def _heard(stage: Stage) -> list[Json]:
 SCENES: dict[str, Scene] = {
     name.rstrip("_"): scene
     for name, scene in list(globals().items())
-    if inspect.iscoroutinefunction(scene) and scene.__module__ == __name__ and name not in ("until", "watching")
+    if inspect.iscoroutinefunction(scene) and scene.__module__ == __name__ and name != "watching"
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.client import ApiKey, Book
+from market.ids import AccountId
 from tests.e2e.sockets import Json, connected, follow, order
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.traders import Traders
@@ -43,8 +44,9 @@ class Client:
                 known = {} if book.seq == 0 else {"from_seq": book.seq, "epoch": book.epoch}
                 await socket.ask("subscribe", channel="book", symbol=symbol, depth=depth, **known)
             if until_read:
-                await socket.call("ping")
-                await asyncio.sleep(0.2)  # what another task is still sending
+                last = self.stack.views.account(AccountId(ACCOUNT)).exec_seq
+                while self._numbers(socket.seen)[-1:] != [last] and last != self.sequence:
+                    await socket.frame()  # they come from the database, beside all else
                 await socket.call("ping")
             else:
                 trading = asyncio.create_task(traders.trade(40))
@@ -61,6 +63,10 @@ class Client:
                 await trading
                 return
             self.take(socket.seen, {})
+
+    @staticmethod
+    def _numbers(messages: list[Json]) -> list[int]:
+        return [message["sequence"] for message in messages if message.get("channel") == "executions"]
 
     async def _ask_for_something(self, socket: Any, mine: dict[int, str]) -> None:
         rng = self.rng

@@ -14,9 +14,9 @@ import aiohttp
 
 from gateway.client import ApiKey, Book, units
 from tests.contract import check_push, check_reply
+from tests.patience import PATIENCE_S
 
 Json = dict[str, Any]
-PATIENCE_S = 10.0  # how long a test waits for what must come; only a failing one waits so long
 
 
 class Socket:

@@ -28,10 +28,10 @@ from market.ids import AccountId
 from market.port import Phase
 from market.settlement.writer import PostgresStore
 from tests.builders import DAY, deposit, open_account, register
+from tests.patience import until
 
 SCOPES = ("read", "trade")
 POOL = {"role": "debt_market_gateway", "application_name": "gateway", "search_path": "market"}
-REBUILD_S = 60.0  # how long an engine may take; only a failing test waits so long
 
 
 @dataclass(kw_only=True)
@@ -71,9 +71,7 @@ class Stack:
             )
         finally:
             await connection.close()
-        async with asyncio.timeout(REBUILD_S):
-            while self.engine.epoch == epoch or self.engine.phase is not Phase.ONLINE:
-                await asyncio.sleep(0.005)
+        await until(lambda: self.engine.epoch > epoch and self.engine.phase is Phase.ONLINE, "a rebuild")
 
     @asynccontextmanager
     async def engine_kept_off(self) -> AsyncIterator[None]:
@@ -83,9 +81,7 @@ class Stack:
             async with connection.transaction():
                 await connection.execute("LOCK TABLE market.lease IN EXCLUSIVE MODE")  # no epoch can begin
                 cutting = asyncio.create_task(self.cut_engine_off())
-                async with asyncio.timeout(REBUILD_S):
-                    while self.engine.phase is Phase.ONLINE:
-                        await asyncio.sleep(0.005)
+                await until(lambda: self.engine.phase is not Phase.ONLINE, "a rebuild")
                 yield
             await cutting
         finally:
@@ -113,7 +109,7 @@ async def running_stack(
     tracing: Tracing | None = None,
 ) -> AsyncIterator[Stack]:
     """A market of the business date DAY with an originator ORIG, who holds all of the loans L1, L2, ..."""
-    metrics, settings = Metrics(), settings or Settings(ws_echo=True)
+    metrics, settings = Metrics(), settings or Settings(ws_echo=True, ws_behind_s_max=600)
     engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=clock, metrics=metrics, tracer=tracing)
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4, server_settings=POOL)
     keys = KeyRing(pool, clock=clock)

@@ -21,10 +21,10 @@ from market.settlement.replay import replay
 from market.settlement.writer import PostgresStore
 from tests.e2e.topology import Process, client, order, placed, prepare
 from tests.integration.settlement.test_partitions import Ledgers
+from tests.patience import PATIENCE_S
 from tests.replica import base_backup, program, running_replica
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
-PATIENCE_S = 30.0
 
 
 def commands(heading: str) -> str:

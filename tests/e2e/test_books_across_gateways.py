@@ -9,6 +9,7 @@ import pytest
 
 from gateway.client import ApiError, Book, Client
 from tests.e2e.topology import LOAN, order, prepare, topology
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 
 
@@ -37,7 +38,7 @@ class Follower:
     async def reaches(self, gateway: Client) -> None:
         """Wait until the book is as the gateway shows it."""
         shown = await gateway.get(f"/v1/loans/{self.book.symbol.partition('/')[0]}/book", depth=10)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (self.book.seq, self.book.digest()) != (shown["seq"], shown["digest"]):
                 await asyncio.sleep(0.01)
 

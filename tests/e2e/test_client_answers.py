@@ -8,8 +8,8 @@ import pytest
 from gateway.client import Backoff, Connected, Fenced, Lost, MarketClient
 from tests.e2e.lossy import LossyLine, lossy_line
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 SOON = Backoff(first_s=0.01, most_s=0.05)
 OFFER = {"symbol": "L1/USD", "side": "sell", "limit_price": "99.00", "order_qty": "100.00", "cl_ord_id": "c1"}
 

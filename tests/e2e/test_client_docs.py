@@ -12,10 +12,10 @@ import pytest
 from gateway.client import Backoff, MarketClient
 from tests.builders import sell
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 
 DOC = Path(__file__).resolve().parents[2] / "docs/client.md"
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL))
-PATIENCE_S = 10.0
 
 
 class Printed(list[str]):

@@ -6,6 +6,7 @@ from tests.e2e.rest import Market
 from tests.e2e.rest import order as rest_order
 from tests.e2e.sockets import connected, order
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 
 L1 = "L1/USD"
 GOOD = order(L1, "buy", "98.00", "10.00")
@@ -58,7 +59,7 @@ async def test_a_fence_outlives_the_engine(stack: Stack) -> None:
         await socket.call("resolve_order", cl_ord_id="late")
         await socket.call("cancel_all", block=True)
         await stack.cut_engine_off()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not (told := await socket.call("unblock"))["success"]:
                 assert told["error_detail"]["retryable"], told
             assert told["result"] == {"duplicate": False}, "the kill switch was on"

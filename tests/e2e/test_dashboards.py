@@ -19,12 +19,12 @@ from gateway.client import ApiError, Client
 from market.settlement.embedded import EmbeddedPostgres
 from tests.cut_market import loan_at
 from tests.e2e.topology import LOAN, Process, client, order, placed, prepare, topology
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 from tests.redis_server import RedisServer
 from tests.replica import running_replica
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "operations"
-PATIENCE_S = 60.0
 LOANS = (loan_at(0), loan_at(1))
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.process.config import Settings
 from gateway.rest import api
+from gateway.ws.routes import GATE
 from tests.e2e.rest import Market, order, rest
 from tests.e2e.sockets import connected
 from tests.e2e.stack import Stack, running_stack
-
-PATIENCE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 async def answered(stack: Stack, *pieces: bytes) -> bytes:
@@ -78,9 +78,10 @@ async def test_a_body_that_does_not_come_is_given_up(market: Market, monkeypatch
     assert (head.split()[1], json.loads(body)["code"]) == (b"408", "deadline_elapsed")
 
 
-async def test_strangers_share_what_their_address_may_ask(database: str) -> None:
+async def test_strangers_share_what_their_address_may_ask(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(rate_public_per_s=1, rate_burst_s=5)
     async with running_stack(database, settings=settings) as stack, rest(stack.url) as anyone:
+        monkeypatch.setattr(stack.app[GATE].strangers, "_clock", lambda: 0)  # nothing is refilled
         codes = [(await anyone.get("/v1/time")).code for _ in range(8)]
         assert codes[:5] == [None] * 5
         assert codes[-1] == "rate_limited"
@@ -117,9 +118,10 @@ async def test_a_private_answer_tells_the_rate(market: Market) -> None:
             assert rate["bucket"] == bucket
 
 
-async def test_cancel_all_is_never_refused(database: str) -> None:
+async def test_cancel_all_is_never_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(rate_orders_per_s=1, rate_burst_s=1)
     async with running_stack(database, settings=settings) as stack, rest(stack.url) as anyone:
+        monkeypatch.setattr(stack.rates, "_clock", lambda: 0)  # nothing is refilled
         buyer = anyone.of(await stack.investor("B"))
         codes = [(await buyer.call("DELETE", "/v1/orders/O-1")).code for _ in range(20)]
         assert codes[-1] == "rate_limited"

@@ -21,8 +21,8 @@ from gateway.client import (
 from tests.builders import sell
 from tests.e2e.stack import Stack
 from tests.e2e.traders import Traders
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 SOON = Backoff(first_s=0.01, most_s=0.05)
 OFFER = {"symbol": "L1/USD", "side": "sell", "limit_price": "99.00", "order_qty": "100.00"}
 

@@ -20,6 +20,7 @@ from market.ids import LoanId
 from market.orderbook.order import TimeInForce
 from tests.builders import buy, deposit, open_account, sell
 from tests.e2e.stack import Stack, running_stack
+from tests.patience import PATIENCE_S, until
 from tests.service import Service, running_service
 
 DAY = "2024-01-15"
@@ -64,7 +65,7 @@ async def book(client: Client, wanted: Callable[[Json], bool], loan_id: str = "L
     """Return the loan once it is as wanted."""
     loan: Any = None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not wanted(loan := await client.get(f"/v1/loans/{loan_id}")):
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -143,12 +144,6 @@ async def quoting(stack: Stack) -> AsyncIterator[CurveMaker]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(wanted: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not wanted():
-            await asyncio.sleep(0.02)
 
 
 async def take(stack: Stack, maker: CurveMaker, quantity: int, loan_id: str = "L1") -> None:

@@ -13,6 +13,7 @@ from tests.builders import buy, sell
 from tests.e2e.rest import rest
 from tests.e2e.sockets import Json, Socket, connected, order
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 
 L1, L2 = "L1/USD", "L2/USD"
 
@@ -59,7 +60,7 @@ async def book(stack: Stack, symbol: str = L1) -> tuple[list[Any], list[Any]]:
 
 async def emptied(stack: Stack) -> None:
     """Wait until the book of L1 has nothing any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await book(stack) != ([], []):
             await asyncio.sleep(0.02)
 
@@ -227,7 +228,7 @@ async def test_two_sessions_of_an_account_share_its_sets(stack: Stack, maker: Ap
         await second.call("mass_quote", quotes=[quote(L1, "98.20", "98.80")], quote_set="q")
         assert await book(stack) == ([("98.20", "10.00")], [("98.80", "10.00")])
         await mm.call("logout")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await book(stack, L2))[0]:
                 await asyncio.sleep(0.02)
         assert await book(stack) == ([("98.20", "10.00")], [("98.80", "10.00")]), "whoever quoted last has them"
@@ -251,7 +252,7 @@ async def test_a_rebuild_of_the_engine_ends_every_quote_and_the_log_agrees(stack
     assert len(rows) == 2
     await emptied(stack)
     assert await held(mm) == {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (told := await mm.call("mass_quote", quotes=[quote(L1, "98.10", None)]))["success"]:
             assert told["error_detail"]["code"] == "market_mode"
     await stack.do(sell("ORIG", 9_810, 4_00))
@@ -280,7 +281,7 @@ async def test_market_maker_protection(stack: Stack, mm: Socket) -> None:
     told = await mm.call("mass_quote", quotes=quotes, mmp_group="g")
     assert (told["error"], told["error_detail"]["code"]) == ("EOrder:Blocked", "mmp_frozen")
     await stack.cut_engine_off()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (told := await mm.call("mass_quote", quotes=quotes, mmp_group="g"))["error_detail"]["retryable"]:
             pass
     assert told["error_detail"]["code"] == "mmp_frozen", "it outlives the engine"

@@ -15,9 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.client import Client
 from tests.e2e.stack import Stack
 from tests.e2e.topology import order, placed, prepare, topology
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
-
-PATIENCE_S = 30.0
 
 
 async def answer(url: str) -> tuple[int, dict[str, Any]]:

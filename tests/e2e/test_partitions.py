@@ -20,6 +20,7 @@ from tests.cut_market import loan_at
 from tests.e2e.rest import rest
 from tests.e2e.sockets import connected
 from tests.e2e.topology import LOAN, Process, Topology, order, placed, prepare, topology
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 
 HERE, THERE = loan_at(0), loan_at(1)
@@ -225,7 +226,7 @@ async def test_an_engine_that_is_killed_and_a_redis_that_forgets_under_load_lose
 
 async def _more(told: dict[str, Any], count: int) -> None:
     wanted = len(told) + count
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while len(told) < wanted:
             await asyncio.sleep(0.05)
 
@@ -275,7 +276,7 @@ async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
 
 
 async def _until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds(await look()):
             await asyncio.sleep(0.05)
 

@@ -13,10 +13,10 @@ from market.commands import CancelAll
 from market.ids import AccountId
 from tests.builders import buy, sell
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recovery.md").read_text(), re.DOTALL)
-PATIENCE_S = 20.0
 
 
 @asynccontextmanager

@@ -80,7 +80,7 @@ def test_a_signal_during_the_start_is_a_clean_stop(folder: Path) -> None:
     command = [*COMMAND, "serve", "--embedded", "--data-dir", str(folder), "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment())
     assert process.stderr is not None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (folder / "postgres.lock").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

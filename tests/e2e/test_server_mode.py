@@ -11,6 +11,7 @@ from yarl import URL
 from gateway.client import ApiError, ApiKey, Client
 from tests.e2e.browser import Browser, browser
 from tests.e2e.topology import order, placed, prepare, redis_knows, topology
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 
 
@@ -26,10 +27,11 @@ async def test_orders_of_two_gateways_meet_in_one_book(
             async with seller:
                 sold = await seller.post("/v1/orders", order("sell", "s-1"))
                 assert sold["order_status"] == "new"
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_S):
                     while not (await other.get("/v1/loans/L1/book"))["asks"]:
                         await asyncio.sleep(0.02)
                 async with Client(other.url, keys["BUYER"]) as buyer:  # a key that the other gateway made
+                    await _reads(buyer, True)
                     bought = await buyer.post("/v1/orders", order("buy", "b-1"))
                     assert bought["order_status"] == "filled"
                 assert (await seller.get("/v1/orders/by-client-id/s-1"))["order_status"] == "filled"
@@ -84,10 +86,10 @@ async def test_what_a_dead_gateway_left_to_be_cancelled_is_cancelled_and_a_sessi
                     await socket.call("add_order", order_qty="5.00", cl_ord_id=session, **body)
                 await seller.post("/v1/orders", order("sell", "without-a-session", "7.00"))
                 await redis_knows(redis_server, sessions=2)
-                market.processes[1].signal(signal.SIGKILL)
                 moved = await elsewhere.socket()
+                market.processes[1].signal(signal.SIGKILL)
                 await moved.login(session="moves", cancel_on_disconnect={"enabled": True, "grace_ms": 0})
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     while (await elsewhere.get("/v1/orders/by-client-id/stays-behind"))["order_status"] != "canceled":
                         await asyncio.sleep(0.1)
                 gone = await elsewhere.get("/v1/orders/by-client-id/stays-behind")
@@ -118,7 +120,7 @@ async def test_a_session_at_two_living_gateways_ends_with_its_last_connection(
                 await redis_knows(redis_server, sessions=1, waiting=1)
                 assert (await there.get("/v1/orders/by-client-id/o"))["order_status"] == "new"
                 await last.close()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_S):
                     while (await there.get("/v1/orders/by-client-id/o"))["order_status"] != "canceled":
                         await asyncio.sleep(0.02)
 
@@ -147,13 +149,13 @@ async def test_a_sign_in_counts_at_every_gateway_and_so_does_its_end(
                     async with Client(one.url, keys["ORIG"]) as owner:
                         await owner.request("DELETE", f"/v1/api-keys/{made['key']}")
                     await _reads(reader, False)
-                    assert await asyncio.wait_for(socket.wait_closed(), 10) == 4001
+                    assert await asyncio.wait_for(socket.wait_closed(), PATIENCE_S) == 4001
 
 
 async def test_an_account_has_one_budget_at_all_gateways(
     tmp_path: Path, database: str, redis_server: RedisServer
 ) -> None:
-    limits = ("--rate-orders-per-s", "20", "--rate-burst-s", "10")
+    limits = ("--rate-orders-per-s", "1", "--rate-burst-s", "200")
     async with topology(tmp_path, database, redis_server) as market:
         market.start("engine", "engine")
         one, other = await asyncio.gather(market.gateway("one", *limits), market.gateway("other", *limits))
@@ -169,19 +171,21 @@ async def test_an_account_has_one_budget_at_all_gateways(
 
 
 async def _all_placed(client: Client, orders: list[dict[str, str]]) -> None:
+    """Place them, not all before the other gateway can tell what was spent there."""
     for each in orders:
         await client.post("/v1/orders", each)
+        await asyncio.sleep(0.02)
 
 
 async def _told(one: Browser, status: int) -> None:
     """Wait until the gateway answers so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await one.get("/v1/session")).status != status:
             await asyncio.sleep(0.01)
 
 
 async def _reads(client: Client, may: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(ApiError):
                 await client.get("/v1/positions")

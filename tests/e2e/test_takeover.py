@@ -16,6 +16,7 @@ from gateway.client.errors import Disconnected
 from market.settlement.check import check
 from tests.e2e.topology import Process, Topology, order, placed, prepare, redis_knows, topology
 from tests.link import Link, State, link_to_postgres, link_to_redis
+from tests.patience import PATIENCE_S, until
 from tests.redis_server import RedisServer
 
 
@@ -79,16 +80,16 @@ async def test_one_epoch_at_a_time_commits_and_clients_keep_their_sockets(
             epoch = socket.greeting["epoch"]
             statuses = await socket.subscribe("status")
             loads = [asyncio.create_task(load(seller, f"s{i}")) for i in range(4)]
-            await _until(lambda: len(told) >= 40)
+            await until(lambda: len(told) >= 40)
             harm.do(ways)
             await standby.says("engine_online")
             begun = len(told)
-            await _until(lambda: len(told) >= begun + 40)
+            await until(lambda: len(told) >= begun + 40)
             harm.undo(ways)
             assert await ways.leader.ends() in (1, -signal.SIGKILL)  # it found that it is fenced, or was killed
             is_loading = False
             await asyncio.gather(*loads)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 async for message in statuses:
                     if message["data"][0]["epoch"] > epoch:
                         break
@@ -149,6 +150,7 @@ async def test_a_gateway_that_stops_in_order_tells_its_sockets_and_leaves_their_
                 quote = {"symbol": "L1/CNY", "ask": "96.00", "ask_qty": "7.00"}
                 await sockets["comes-back"].call("mass_quote", quote_set="a", quotes=[quote])
                 statuses = await sockets["comes-back"].subscribe("status")
+                back = await elsewhere.socket()  # there are two seconds to come back
                 stopping = market.processes[[each.name for each in market.processes].index("one")]
                 stopping.signal(signal.SIGTERM)
                 reasons = []
@@ -157,7 +159,7 @@ async def test_a_gateway_that_stops_in_order_tells_its_sockets_and_leaves_their_
                         reasons.append(message["data"][0].get("reason"))
                 assert reasons[-1] == "restart"
                 assert await sockets["comes-back"].wait_closed() == 1012
-                async with await elsewhere.socket() as back:
+                async with back:
                     await back.login(session="comes-back", cancel_on_disconnect=at_end)
                     assert await stopping.ends() == 0
                     await _shown(elsewhere, [("97.00", "5.00")])
@@ -169,15 +171,9 @@ async def test_a_gateway_that_stops_in_order_tells_its_sockets_and_leaves_their_
 async def _shown(client: Client, asks: list[tuple[str, str]]) -> None:
     """Wait until the book's offers are these."""
     wanted = [{"price": price, "qty": qty} for price, qty in asks]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await client.get("/v1/loans/L1/book"))["asks"] != wanted:
             await asyncio.sleep(0.05)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def _checks(dsn: str) -> dict[str, tuple[str, ...]]:

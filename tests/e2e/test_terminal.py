@@ -18,9 +18,9 @@ from market.commands import HaltLoan
 from market.ids import AccountId, LoanId
 from tests.builders import buy, register, sell
 from tests.e2e.stack import Stack
+from tests.patience import PATIENCE_S
 from tests.service import running_service
 
-PATIENCE_S = 40.0  # only a failing test waits so long
 SOON, LATE = Backoff(first_s=0.01, most_s=0.05), Backoff(first_s=60.0, most_s=60.0)
 SMALL, LARGE = (80, 24), (170, 44)
 

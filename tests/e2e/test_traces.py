@@ -21,9 +21,9 @@ from gateway.process.otel import tracing_of
 from tests.e2e.sockets import connected
 from tests.e2e.stack import running_stack
 from tests.e2e.topology import client, order, placed, prepare, topology
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 
-PATIENCE_S = 30.0
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 

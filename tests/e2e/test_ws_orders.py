@@ -1,6 +1,5 @@
 """Login, orders and their replies on the socket."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from market.ids import AccountId, LoanId
 from tests.builders import buy
 from tests.e2e.sockets import Socket, connected, login_params, order
 from tests.e2e.stack import Stack, running_stack
+from tests.patience import until
 
 L1 = "L1/USD"
 
@@ -248,11 +248,7 @@ SESSION = {"session": "mm-1", "cancel_on_disconnect": {"enabled": True, "grace_m
 
 async def ended(stack: Stack, account_id: str, left: int) -> None:
     """Wait until only `left` orders of the account are open."""
-    for _ in range(500):
-        if len(stack.views.account(AccountId(account_id)).open_orders) == left:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{stack.views.account(AccountId(account_id)).open_orders}")
+    await until(lambda: len(stack.views.account(AccountId(account_id)).open_orders) == left)
 
 
 async def test_orders_end_with_their_session(stack: Stack) -> None:
@@ -268,15 +264,19 @@ async def test_orders_end_with_their_session(stack: Stack) -> None:
         assert (row["exec_type"], row["cancel_reason"]) == ("canceled", "cod")
 
 
-async def test_a_session_that_is_back_in_time_keeps_its_orders(stack: Stack) -> None:
+async def test_a_session_that_is_back_in_time_keeps_its_orders(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ws.disconnect.WATCH_S", 0.05)
     key = await stack.investor("A17")
-    patient = {"session": "mm-1", "cancel_on_disconnect": {"enabled": True, "grace_ms": 300}}
-    async with connected(stack.ws_url) as socket:
-        await socket.login(key, **patient)
-        assert (await socket.call("add_order", **GOOD))["success"]
-    async with connected(stack.ws_url) as socket:
-        await socket.login(key, **patient)
-        await asyncio.sleep(0.6)
+    patient = {"session": "mm-1", "cancel_on_disconnect": {"enabled": True, "grace_ms": 1_000}}
+    attachments = stack.app[GATE].attachments
+    async with connected(stack.ws_url) as back:  # it needs but a login to be back
+        async with connected(stack.ws_url) as socket:
+            await socket.login(key, **patient)
+            assert (await socket.call("add_order", **GOOD))["success"]
+            socket.vanish()
+            await until(lambda: [each.waits for each in attachments.left()] == [False])
+            await back.login(key, **patient)
+        await until(lambda: [each.waits for each in attachments.left()] == [True])  # the grace has passed
         assert len(stack.views.account(AccountId("A17")).open_orders) == 1
     await ended(stack, "A17", left=0)
 
@@ -292,9 +292,7 @@ async def test_what_a_connection_asked_for_is_done_when_the_last_one_of_its_sess
             await first.login(key, **SESSION)
             assert (await first.call("add_order", **GOOD))["success"]
             assert (await last.call("add_order", **GOOD))["success"]
-        async with asyncio.timeout(10):
-            while not stack.app[GATE].attachments.left():
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(stack.app[GATE].attachments.left()))
         assert len(stack.views.account(AccountId("A17")).open_orders) == 2
     await ended(stack, "A17", left=1)
     [left] = stack.views.account(AccountId("A17")).open_orders.values()

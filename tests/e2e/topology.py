@@ -17,6 +17,7 @@ from gateway.client import ApiError, ApiKey, Client
 from market.bus.codec import unpack
 from market.bus.names import Names
 from market.bus.presence import Attached
+from tests.patience import PATIENCE_S
 from tests.redis_server import RedisServer
 from tests.service import COMMAND, environment
 
@@ -172,7 +173,7 @@ def order(side: str, cl_ord_id: str, qty: str = "100.00", price: str = "97.00", 
 
 async def placed(client: Client, body: dict[str, str]) -> dict[str, Any]:
     """Place an order as a careful client does: again under the same id until the outcome is known."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 answer: dict[str, Any] = await client.post("/v1/orders", body)
@@ -185,7 +186,7 @@ async def placed(client: Client, body: dict[str, str]) -> dict[str, Any]:
 
 async def redis_knows(server: RedisServer, *, sessions: int, waiting: int = 0) -> None:
     """Wait until so many connections of sessions were told, and so many ends of sessions that are waited for."""
-    async with Redis(unix_socket_path=str(server.socket)) as redis, asyncio.timeout(10):
+    async with Redis(unix_socket_path=str(server.socket)) as redis, asyncio.timeout(PATIENCE_S):
         while True:
             told = [await redis.get(key) for key in await redis.keys(Names().sessions("*"))]
             attached = [one for each in told if each for one in unpack(list[Attached], each)]

@@ -16,9 +16,9 @@ from market.settlement.embedded import EmbeddedPostgres
 from market.settlement.migrate import migrate
 from market.settlement.writer import PostgresStore
 from tests.builders import DAY, deposit, open_account, register
+from tests.patience import PATIENCE_S
 from tests.replica import running_replica
 
-PATIENCE_S = 30.0
 WATCHING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 

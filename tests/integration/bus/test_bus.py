@@ -17,7 +17,8 @@ from market.errors import InsufficientFunds, MarketError, OutcomeUnknown, Unavai
 from market.events import Event
 from market.port import Answer
 from tests.builders import DAY, buy, deposit, open_account, register, sell
-from tests.integration.bus.wiring import running_engine, running_gateway, shown, until
+from tests.integration.bus.wiring import running_engine, running_gateway, shown
+from tests.patience import PATIENCE_S, until
 from tests.redis_server import RedisServer
 
 GENESIS: list[Command] = [
@@ -130,7 +131,7 @@ async def test_whatever_happens_to_redis_no_answer_is_false_and_no_book_is_wrong
             await hurt(redis_server, harm)
             loads += [asyncio.create_task(place(one, f"during-{i}")) for i in range(50)]
             await asyncio.gather(*loads)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (isinstance(told.get("after"), Answer)):
                     await asyncio.sleep(0.05)
                     await place(one, "after")
@@ -179,7 +180,7 @@ async def test_commands_that_an_engine_left_unfinished_are_carried_out_once_by_t
     async with running_engine(database, redis_server.url) as engine:
         await prepare(engine)
     async with running_engine(database, redis_server.url, batch_max=7) as engine:
-        gateway = running_gateway(redis_server.url, reply_timeout_s=15.0)
+        gateway = running_gateway(redis_server.url, reply_timeout_s=PATIENCE_S)
         one, views = await gateway.__aenter__()
         loads = [asyncio.create_task(place(one, name)) for name in orders]
         await until(lambda: len(told) > 50)

@@ -14,7 +14,8 @@ from market.bus.connect import connected
 from market.bus.presence import Attached, Presence, Watch
 from market.commands import CancelAll, Command
 from market.ids import AccountId
-from tests.integration.bus.wiring import NAMES, beside, until
+from tests.integration.bus.wiring import NAMES, beside
+from tests.patience import PATIENCE_S, until
 from tests.redis_server import RedisServer
 
 ME = AccountId("A17")
@@ -87,7 +88,7 @@ async def test_a_session_at_two_gateways_ends_with_its_last_connection(redis_ser
         assert engine.commands == []
         await one.attachments.told()
         second = other.close("s", engine)
-        await asyncio.wait_for(asyncio.gather(first, second), 5)
+        await asyncio.wait_for(asyncio.gather(first, second), PATIENCE_S)
         ended = [command for command in engine.commands if isinstance(command, CancelAll)]
         assert sorted([command.cancel_on_disconnect is True for command in ended]) == [False, True]
 
@@ -103,7 +104,7 @@ async def test_what_one_connection_asked_for_is_done_when_another_that_did_not_e
         await until(lambda: Attached(ME, "s", "", waits=True) in one.attached())
         other.sessions.remove("s")
         other.attachments.detach(ME, "s")
-        await asyncio.wait_for(left, 5)
+        await asyncio.wait_for(left, PATIENCE_S)
         assert engine.ended == ["s"]
 
 

@@ -11,7 +11,8 @@ from gateway.access.shared_rates import share_rates
 from gateway.errors import RateLimited
 from market.bus.connect import connected
 from market.ids import AccountId
-from tests.integration.bus.wiring import NAMES, beside, until
+from tests.integration.bus.wiring import NAMES, beside
+from tests.patience import PATIENCE_S, until
 from tests.redis_server import RedisServer
 
 A = AccountId("A")
@@ -54,7 +55,7 @@ async def shared(server: RedisServer, one: Rates, other: Rates) -> AsyncIterator
         connected(server.url) as redis,
         beside(share_rates(redis, NAMES, "one", one), share_rates(redis, NAMES, "other", other)),
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while dict(await redis.pubsub_numsub(NAMES.spent)).get(NAMES.spent.encode()) != 2:
                 await asyncio.sleep(0.01)
         yield

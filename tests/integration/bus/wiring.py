@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from market.bus.names import Names
 from market.bus.remote import RemoteEngine
 from market.engine import Engine
 from market.settlement.writer import PostgresStore
+from tests.patience import PATIENCE_S
 
 NAMES = Names("test")
 
@@ -49,15 +50,8 @@ async def running_gateway(redis_url: str, **options: Any) -> AsyncIterator[tuple
         remote, views = RemoteEngine(redis, NAMES, **options), Views()
         remote.listen(views)
         async with beside(remote.run()):
-            await asyncio.wait_for(remote.online(), 10)
+            await asyncio.wait_for(remote.online(), PATIENCE_S)
             yield remote, views
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Let the loop turn until `condition` holds; bounded, so that a test fails instead of hanging."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def shown(views: Views) -> dict[str, Any]:

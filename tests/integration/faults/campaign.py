@@ -20,6 +20,7 @@ from market.settlement.writer import PostgresStore
 from tests.integration.faults import load
 from tests.integration.faults.proxy import Cut, Proxy, proxy_to
 from tests.integration.faults.witness import Told, Witness
+from tests.patience import PATIENCE_S
 from tests.postgres import DatabaseServer, running_server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,7 +59,7 @@ class Killer:
         )  # fmt: skip
         assert process.stdout is not None
         reading = asyncio.create_task(self._listen(process.stdout, retry, started := asyncio.Event()))
-        await asyncio.wait_for(started.wait(), 30)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         if die_at_await:
             done, _ = await asyncio.wait({reading}, timeout=20)
             died = bool(done)
@@ -129,9 +130,9 @@ async def cut_campaign(server: DatabaseServer, *, cuts: int, seed: int, say: Say
             engine = Engine(store=store, clock=time.time_ns, reopen_s=0, resolve_timeout_s=5)
             running = asyncio.create_task(engine.run())
             for number in range(1, cuts + 1):
-                await asyncio.wait_for(engine.online(), 30)
+                await asyncio.wait_for(engine.online(), PATIENCE_S)
                 await _one_cut(engine, proxy, rng, number, told, outcomes)
-                await asyncio.wait_for(engine.online(), 30)
+                await asyncio.wait_for(engine.online(), PATIENCE_S)
                 if number % 10 == 0 or number == cuts:
                     await witness.verify(told)
                     say(f"cut {number}/{cuts}: seq {witness.twin.seq}, epoch {engine.epoch}, {outcomes}")
@@ -168,7 +169,7 @@ async def _one_cut(
             told.refused.add(name)
         else:
             outcomes["refused"] += 1
-    await asyncio.wait_for(engine.online(), 30)
+    await asyncio.wait_for(engine.online(), PATIENCE_S)
     for k in range(max(i - 30, 0), i):
         name, answer = await _ask(engine, load.order(1_000 + number, k))
         if isinstance(answer, Answer):

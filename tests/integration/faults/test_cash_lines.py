@@ -4,7 +4,7 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -13,8 +13,8 @@ from market.settlement.migrate import migrate
 from market.settlement.replay import replay_all
 from tests.integration.faults.ledger_worker import ACCOUNTS, PAID_IN
 from tests.integration.settlement.recording import fetchval
+from tests.patience import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 KILLS = 6
 ENDLESS = 1_000_000
 
@@ -57,15 +57,6 @@ class Worker:
             kind, *words = line.decode().split()
             self._is_serving |= kind == "I"
             self.sent += words
-
-
-async def until(holds: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not holds():
-                await asyncio.sleep(0.005)
-    except TimeoutError as e:
-        raise AssertionError(f"it is not so that {what}") from e
 
 
 async def on_the_way(dsn: str) -> int:

@@ -12,6 +12,7 @@ from market.settlement.writer import PostgresStore
 from tests.integration.faults import load
 from tests.integration.faults.campaign import prepare
 from tests.integration.faults.witness import Told, Witness
+from tests.patience import PATIENCE_S
 
 
 async def test_a_second_engine_does_not_start_beside_a_living_one(database: str) -> None:
@@ -55,9 +56,9 @@ async def test_a_takeover_under_load_leaves_one_writer_and_loses_nothing_told(da
     while answers["first"] < 40:
         await asyncio.sleep(0.001)
     taking_over = asyncio.create_task(second.run())
-    await asyncio.wait_for(second.online(), 20)
+    await asyncio.wait_for(second.online(), PATIENCE_S)
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, PATIENCE_S)
     await working
     await work(second, "second", 2)
     second.stop()

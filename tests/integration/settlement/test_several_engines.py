@@ -35,9 +35,9 @@ from market.settlement.reclaiming import IdleLines
 from market.settlement.writer import PostgresStore
 from market.venue.rulebook import FeeRule, Rulebook
 from tests.builders import DAY, buy, deposit, mass_quote, open_account, quote, register, sell, send_cash
+from tests.patience import PATIENCE_S
 
 NEVER_S = 3_600.0
-PATIENCE_S = 30.0
 A = AccountId("A")
 OWN_RULES = Rulebook(name="own", buyer_fee=FeeRule(rate_ppm=10_000))
 

@@ -15,6 +15,7 @@ from market.settlement.warm import BY_ACCOUNT, BY_EXECUTIONS, WarmCopy
 from market.venue import restoring
 from market.venue.venue import Venue
 from tests.integration.settlement.recording import LEDGER, RecordedWorld, RecordingMarket, batches, execute, opened
+from tests.patience import PATIENCE_S
 
 FOLLOWED = BY_EXECUTIONS | BY_ACCOUNT
 
@@ -143,9 +144,9 @@ async def test_a_copy_that_is_still_being_read_holds_up_no_takeover(database: st
     following = asyncio.create_task(copy.follow(f"postgresql://nobody@127.0.0.1:{port}/none"))
     await asyncio.sleep(0)
     async with opened(database, warm=copy) as store:
-        assert (await asyncio.wait_for(store.recover(), 5)).seq == market.venue.seq
+        assert (await asyncio.wait_for(store.recover(), PATIENCE_S)).seq == market.venue.seq
     with suppress(asyncio.CancelledError):
-        await asyncio.wait_for(following, 5)
+        await asyncio.wait_for(following, PATIENCE_S)
     assert following.done()
     silent.close()
 
@@ -168,6 +169,6 @@ async def test_following_goes_on_after_a_cut(database: str) -> None:
 
 
 async def _until(condition: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.01)
