@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { agree, monthsOf, sharesOf, termOf, totalsOf } from "../src/lib/portfolio";
-import type { Balances, CashflowTotal, Loan, Position } from "../src/lib/types";
+import { agree, monthsOf, realisedBy, sharesOf, termOf, totalsOf } from "../src/lib/portfolio";
+import type { Balances, CashflowTotal, Loan, Position, Quote } from "../src/lib/types";
 
 const position = (changed: Partial<Position>): Position => ({
   loan_id: "L1",
@@ -71,4 +71,14 @@ it("cash and positions agree if they are of one moment", () => {
   expect(agree(of(claim("80.00", "0.00")), held)).toBe(false);
   expect(agree(of(), held)).toBe(false);
   expect(agree(of(claim("100.00", "20.00"), claim("5.00", "0.00", "L2")), held)).toBe(false);
+});
+
+it.each([
+  ["all of it", { qty: "100.00", unfilled_qty: "0.00", principal: "99.00", fee: "0.30" }, "0.70"],
+  ["a part, half up", { qty: "33.00", unfilled_qty: "0.00", principal: "32.67", fee: "0.10" }, "0.23"],
+  ["what the book takes of it", { qty: "100.00", unfilled_qty: "60.00", principal: "38.00", fee: "0.00" }, "-1.20"],
+  ["nothing", { qty: "100.00", unfilled_qty: "100.00", principal: "0.00", fee: "0.00" }, "0.00"],
+  ["more than there is", { qty: "100.01", unfilled_qty: "0.00", principal: "99.01", fee: "0.00" }, null],
+])("a sale realises what it brings less what that part had cost and the fee: %s", (_, quote, realised) => {
+  expect(realisedBy(quote as Quote, position({}))).toBe(realised);
 });

@@ -44,15 +44,20 @@ interface Left {
   offset: number;
 }
 
-let left = $state.raw<Left | null>(null);
-export const leftAt = (place: Left): void => void (left = place);
+const LISTS_KEPT = 20;
+let lists = $state.raw<Left[]>([]); // the latest first
+export function leftAt(place: Left): void {
+  lists = [place, ...lists.filter(({ search }) => search !== place.search)].slice(0, LISTS_KEPT);
+}
 /** Where the list of this address was left, or null. */
-export const cameBackTo = (search: string): Left | null => (left?.search === search ? left : null);
+export const cameBackTo = (search: string): Left | null => lists.find((left) => left.search === search) ?? null;
 /** The list as it was filtered last. */
-export const lastBoard = (): string => `/${left?.search ?? ""}`;
+export const lastBoard = (): string => `/${lists[0]?.search ?? ""}`;
 
-export function goToFilters(filters: Filters): void {
-  router.go(`/${searchOf(filters)}`, { replace: true });
+/** Filter anew: a step that the browser's Back undoes, unless it goes on with the last one, as typing does. */
+export function goToFilters(filters: Filters, { replace = false } = {}): void {
+  const to = `/${searchOf(filters)}`;
+  if (to !== router.path + router.search) router.go(to, { replace });
 }
 
 /** What the API is asked for by these filters, null if that can only be nothing: an empty watchlist. */

@@ -1,7 +1,7 @@
 /** Sums over a portfolio. Money is added as integers; shares and averages of it are ratios of integers. */
 
 import { decimal, divide, sum, units } from "./money";
-import type { Balances, CashflowTotal, Loan, Position } from "./types";
+import type { Balances, CashflowTotal, Loan, Position, Quote } from "./types";
 
 export const isHeld = ({ total }: { total: string }): boolean => (units(total) ?? 0n) > 0n;
 
@@ -9,6 +9,14 @@ export const isHeld = ({ total }: { total: string }): boolean => (units(total) ?
 export function agree({ claims }: Balances, positions: Position[]): boolean {
   const told = new Map(claims.filter(isHeld).map(({ loan_id, total, held }) => [loan_id, `${total} ${held}`]));
   return told.size === positions.length && positions.every(({ loan_id, total, held }) => told.get(loan_id) === `${total} ${held}`);
+}
+
+/** What a sale at the quote would realise: proceeds less what the part that is filled had cost, both without accrued interest. */
+export function realisedBy(quote: Quote, position: Position): string | null {
+  const [total, cost, asked] = [units(position.total), units(position.cost), units(quote.qty)];
+  if (!total || cost === null || asked === null || asked > total) return null;
+  const sold = asked - (units(quote.unfilled_qty) ?? 0n);
+  return decimal((units(quote.principal) ?? 0n) - divide(cost * sold, total) - (units(quote.fee) ?? 0n));
 }
 
 export interface CurrencyTotal {

@@ -30,14 +30,20 @@ class Router {
   path = $state(location.pathname);
   search = $state(location.search);
   place = $derived(placeOf(this.path));
+  /** Whether the browser's Back or Forward led here. */
+  isReturn = false;
 
   constructor() {
-    addEventListener("popstate", () => this.#read());
+    addEventListener("popstate", () => {
+      this.isReturn = true;
+      this.#read();
+    });
     addEventListener("click", (event) => this.#follow(event));
   }
 
   go(to: string, { replace = false } = {}): void {
     const before = location.pathname;
+    this.isReturn = false;
     if (replace) history.replaceState(null, "", to);
     else history.pushState(null, "", to);
     this.#read();

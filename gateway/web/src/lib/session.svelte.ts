@@ -1,6 +1,7 @@
 /** Who is signed in. Private pages ask this; the cookie itself is out of any script's reach. */
 
 import { ApiError, onSignedOut, session as api, type SessionInfo } from "./api";
+import { drafts } from "./draft";
 import { socket } from "./socket.svelte";
 
 const ASK_AGAIN_MS = 2_000;
@@ -52,6 +53,7 @@ class Session {
 
   async signOut(): Promise<void> {
     await api.signOut();
+    drafts.forgetAll();
     this.info = null;
     socket.restart();
   }

@@ -5,6 +5,7 @@
 
 import { Action } from "./action.svelte";
 import { ApiError, account, market, newOrderId, type NewOrder } from "./api";
+import type { Draft } from "./draft";
 import { socket } from "./socket.svelte";
 import { decimal, discountOf, floorTo, fractionOf, percentOf, plain, units } from "./money";
 import { statusInfo } from "./status.svelte";
@@ -60,6 +61,21 @@ export class Ticket {
   #id = newOrderId();
 
   constructor(readonly loan: () => Loan) {}
+
+  /** What is filled in, for the ticket to be taken up again. */
+  get draft(): Draft {
+    const { side, kind, by, amount, lasting, until, postOnly, minQty, displayQty, pegged } = this;
+    const [value, size] = [this[by], this[amount]];
+    return { side, kind, by, value, amount, size, lasting, until, postOnly, minQty, displayQty, pegged, id: this.#id };
+  }
+
+  takeUp({ value, size, id, ...rest }: Draft): void {
+    Object.assign(this, rest);
+    this[this.amount] = size;
+    this.#id = id;
+    const typed = { price: this.typedPrice, discount: this.typedDiscount, yield: this.typedYield }[this.by];
+    typed.call(this, value);
+  }
 
   /** Buy or sell. Cash to spend is a buyer's word: a seller names the face. */
   turn(side: Side): void {
