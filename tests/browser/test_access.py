@@ -8,8 +8,10 @@ from playwright.async_api import Page, expect
 
 from market.commands import HaltLoan
 from market.ids import LoanId
-from tests.browser.conftest import Site
+from tests.browser.conftest import ON_ONE_LOOP, Site
 from tests.builders import buy, deposit, open_account
+
+pytestmark = ON_ONE_LOOP
 
 PHONE = {"viewport": {"width": 360, "height": 740}}
 
@@ -34,7 +36,7 @@ async def test_public_pages(site: Site, options: dict[str, Any]) -> None:
     await check(page)
     await page.goto(site.url + "/loans/L1")
     await page.locator("#ticket").wait_for()
-    await page.wait_for_timeout(500)
+    await site.drawn(page)
     await check(page)
     await page.goto(site.url + "/statistics")
     await page.get_by_role("heading", level=1).wait_for()
@@ -95,5 +97,5 @@ async def test_no_page_is_wider_than_a_phone(site: Site) -> None:
     for place in ("/", "/statistics", "/loans/L1?side=sell", "/portfolio", "/account", *operators):
         await page.goto(site.url + place)
         await page.get_by_role("heading").first.wait_for()
-        await page.wait_for_timeout(300)
+        await site.drawn(page)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360, place

@@ -8,8 +8,10 @@ from playwright.async_api import Page, expect
 from market.claims.loan import ClaimType, Coverage, Guarantee, GuaranteeKind
 from market.commands import RollDay
 from market.ids import LoanId
-from tests.browser.conftest import Site
+from tests.browser.conftest import ON_ONE_LOOP, Site
 from tests.builders import buy, deposit, open_account, register, sell, service, servicing
+
+pytestmark = ON_ONE_LOOP
 
 
 async def shown(page: Page, *loans: str) -> None:
@@ -225,12 +227,13 @@ async def painted(page: Page, token: str) -> tuple[float, float]:
     return x, y
 
 
-@pytest.mark.parametrize("path", ["/loans/L1", "/portfolio", "/statistics", "/account"])
-async def test_a_slash_leads_to_the_search_from_everywhere(site: Site, path: str) -> None:
-    page = await site.signed_up("ada", path)
-    await page.get_by_role("heading", level=1).wait_for()
-    await page.keyboard.press("/")
-    await expect(page.get_by_role("searchbox")).to_be_focused()
+async def test_a_slash_leads_to_the_search_from_everywhere(site: Site) -> None:
+    page = await site.signed_up("ada")
+    for path in ("/loans/L1", "/portfolio", "/statistics", "/account"):
+        await page.goto(site.url + path)
+        await page.get_by_role("heading", level=1).wait_for()
+        await page.keyboard.press("/")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
 
 
 async def test_with_keys_alone_a_loan_is_found_opened_and_bought(site: Site) -> None:
@@ -270,7 +273,8 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(site: Site) -> None:
     await shown(page, "LATE", "L2", "L1")
     for place in ("/", "/loans/L1", "/account"):
         await page.goto(site.url + place)
-        await page.wait_for_timeout(400)
+        await page.get_by_role("heading", level=1).first.wait_for()
+        await site.drawn(page)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360, place
     await page.goto(site.url)
     await page.get_by_role("button", name="Filters").tap()

@@ -6,7 +6,9 @@ from playwright.async_api import Page, Request, Route, expect
 
 from market.commands import HaltLoan, Mode, SetMode
 from market.ids import LoanId
-from tests.browser.conftest import Site
+from tests.browser.conftest import ON_ONE_LOOP, Site
+
+pytestmark = ON_ONE_LOOP
 
 
 async def reviewed(page: Page, face: str = "100", price: str = "98.00") -> None:

@@ -6,8 +6,10 @@ from playwright.async_api import Page, expect
 
 from market.commands import HaltLoan
 from market.ids import LoanId
-from tests.browser.conftest import PASSWORD, Site
+from tests.browser.conftest import ON_ONE_LOOP, PASSWORD, Site
 from tests.builders import deposit, open_account, register, sell
+
+pytestmark = ON_ONE_LOOP
 
 
 async def operator(site: Site, part: str) -> Page:

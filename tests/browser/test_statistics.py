@@ -2,8 +2,10 @@
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import ON_ONE_LOOP, Site
 from tests.builders import buy, deposit, open_account
+
+pytestmark = ON_ONE_LOOP
 
 
 async def test_a_sale_is_seen_in_the_statistics_at_the_loan_and_in_the_ticket(site: Site) -> None:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import ON_ONE_LOOP, Site
 from tests.builders import buy, deposit, open_account
+
+pytestmark = ON_ONE_LOOP
 
 SHANGHAI = timezone(timedelta(hours=8))
 
@@ -35,6 +37,39 @@ async def test_a_day_that_is_over_is_told_at_once_and_days_end_by_the_market_s_c
     await place(page)
     [order] = (await (await page.request.get(site.url + "/v1/orders")).json())["items"]
     assert order["expire_time"].startswith(end.strftime("%Y-%m-%dT15:59:59"))
+
+
+async def test_a_half_filled_ticket_outlives_a_reload_until_it_is_placed_or_the_owner_leaves(site: Site) -> None:
+    page = await site.open("/loans/L1")
+    ticket, face = page.locator("#ticket"), page.locator("#ticket").get_by_label("Original face")
+    await expect(ticket.get_by_label("Price")).to_have_value("98.00")
+    await ticket.get_by_label("Discount").fill("3.5")
+    await face.fill("120")
+    await ticket.get_by_text("How long: Until cancelled").click()
+    await ticket.get_by_label("Today").check()
+    await page.reload()
+    await expect(ticket.get_by_label("Discount")).to_have_value("3.5")
+    await expect(face).to_have_value("120")
+    await expect(ticket.get_by_text("How long: Today")).to_be_visible()
+    await site.enter(page.context, "/v1/users", "ada")  # and comes back with it
+    await page.reload()
+    await expect(page.get_by_test_id("cash")).to_have_text("100,000.00 USD")
+    await expect(face).to_have_value("120")
+    await page.goto(site.url + "/loans/L2")
+    await expect(face).to_have_value("100.00")  # of that loan nothing was filled in
+    await page.goto(site.url + "/loans/L1")
+    await expect(face).to_have_value("120")
+    await expect(page.get_by_test_id("total")).to_have_text("115.80 USD")
+    await place(page)
+    await page.reload()
+    await expect(ticket.get_by_label("Price")).to_have_value("98.00")
+    await expect(face).to_have_value("100.00")
+    await ticket.get_by_label("Price").fill("91")
+    await page.goto(site.url + "/account")
+    await page.get_by_role("button", name="Sign out", exact=True).first.click()
+    await page.get_by_role("heading", name="Sign in").wait_for()
+    await page.goto(site.url + "/loans/L1")
+    await expect(ticket.get_by_label("Price")).to_have_value("98.00")
 
 
 async def test_one_s_own_bid_is_not_offered_and_what_would_meet_it_is_told(site: Site) -> None:

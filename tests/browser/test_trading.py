@@ -7,8 +7,10 @@ from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from market.commands import CancelAll
 from market.ids import AccountId, PriceBp
-from tests.browser.conftest import PASSWORD, Site
+from tests.browser.conftest import ON_ONE_LOOP, PASSWORD, Site
 from tests.builders import buy, deposit, open_account
+
+pytestmark = ON_ONE_LOOP
 
 
 async def buy_face(page: Page, face: str) -> None:
@@ -88,6 +90,8 @@ async def test_a_claim_is_offered_from_the_portfolio_amended_and_cancelled(site:
     many = page.get_by_role("region", name="Sell claims")
     await many.get_by_label("At a discount").fill("1")
     await expect(many.get_by_test_id("many-total")).to_have_text("297.00 USD")
+    await expect(many.get_by_test_id("many-realised")).to_have_text("+3.00")  # bought at 98.00
+    await expect(many.get_by_test_id("many-fee")).to_have_text("0.00")
     await many.get_by_role("button", name="Offer 1 claims").click()
     await expect(many.get_by_text("The order rests in the book: 300 USD")).to_be_visible()
     await many.get_by_role("button", name="Close").last.click()
@@ -307,6 +311,7 @@ async def test_what_a_sold_claim_brought_stays_in_the_realised_result(site: Site
     await page.goto(site.url + "/portfolio")
     await page.get_by_role("button", name="Sell all").click()
     await page.get_by_role("button", name="At the market").click()
+    await expect(page.get_by_test_id("many-realised")).to_have_text("-1.00")
     await page.get_by_role("button", name="Offer 1 claims").click()
     await expect(page.get_by_text("100 USD filled at 97.00 on average.")).to_be_visible()
     await expect(page.get_by_role("cell", name="No claims yet.")).to_be_visible()
