@@ -48,7 +48,7 @@ async def routed(folder: Path, dsn: str, redis_url: str, engines: int) -> AsyncI
             name = f"engine-{engines}-{partition}"
             processes.append(Process(folder, "engine", name, *flags, "--partition", str(partition)))
             await processes[-1].said_at("engine_online")
-        async with connected(redis_url) as redis:
+        async with connected(redis_url, Names()) as redis:
             remotes = [
                 RemoteEngine(redis, Names("debt-market", partition), reply_timeout_s=PATIENCE_S, quiet_s=PATIENCE_S)
                 for partition in range(engines)

@@ -17,6 +17,7 @@ from market.errors import Busy, Unavailable
 
 WINDOW = 5 * SECOND
 REMEMBERED = 2 * WINDOW  # signed a whole window ahead of its use, it stays good for one more
+SIGNATURES = "debt-market:signature:"  # keys in a Redis that is alone; a version that runs beside this one looks there
 SIGNATURES_MAX = 1_000_000  # in memory: 100,000 signed requests a second
 
 
@@ -45,14 +46,15 @@ class LocalReplays:
 
 
 class SharedReplays:
-    """In Redis, for all gateways that share it."""
+    """In Redis, for all gateways that share it. prefix: of the keys; in a cluster it says where they are."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, prefix: str = SIGNATURES) -> None:
         self._redis = redis
+        self._prefix = prefix
 
     async def use(self, signature: str, *, now: int) -> None:  # noqa: ARG002  Redis has a clock of its own
         """Raises Unavailable if Redis does not answer."""
-        key, life_ms = f"debt-market:signature:{signature}", REMEMBERED // 1_000_000
+        key, life_ms = f"{self._prefix}{signature}", REMEMBERED // 1_000_000
         try:
             is_new = await self._redis.set(key, b"", nx=True, px=life_ms)
         except (RedisError, OSError) as e:

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.access.addresses import Network
 from gateway.process.logs import LogFormat
+from market.bus.connect import client_of
+from market.bus.names import Names
 from market.ids import Currency, Minor
 from market.partitions import PARTITIONS_MAX
 
@@ -176,7 +178,8 @@ class Settings(DatabaseSettings):
     redis_url: str | None = Field(
         None,
         repr=False,
-        description="Redis that joins engine and gateways, and remembers used signatures: redis://host:6379/0",
+        description="Redis that joins engine and gateways, and remembers used signatures: redis://host:6379/0, "
+        "or some nodes of a cluster: redis+cluster://host:6379,host:6379",
     )
     redis_url_file: Path | None = Field(default=None, description="file with the URL, which may have a password")
     bus_prefix: str = Field("debt-market", description="names of one market in a Redis that several share begin so")
@@ -248,6 +251,13 @@ class Settings(DatabaseSettings):
         for each in filter(None, text.split(",")):
             ip_network(each.strip())  # its ValueError says what is wrong
         return text
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_a_redis(cls, url: str | None) -> str | None:
+        if url is not None:
+            client_of(url, Names(), timeout_s=1.0)  # connects when it is used; its ValueError says what is wrong
+        return url
 
     @field_validator("signup_cash")
     @classmethod

@@ -21,11 +21,10 @@ from typing import TypeVar
 import asyncpg
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.access.auth import KeyRing
-from gateway.access.replays import LocalReplays, Replays, SharedReplays
+from gateway.access.replays import SIGNATURES, LocalReplays, Replays, SharedReplays
 from gateway.client import ApiKey
 from gateway.process.calendar import keep_days
 from gateway.process.config import DatabaseSettings, Settings
@@ -33,6 +32,8 @@ from gateway.process.metrics import Metrics
 from gateway.process.tracing import Tracing, TracingUnavailable, traced_to
 from gateway.requests.access import NewApiKey, Scope
 from gateway.ws.routes import GATE
+from market.bus.connect import client_of, is_cluster
+from market.bus.names import Names
 from market.commands import AccountKind, OpenAccount, OpenMarket
 from market.engine import Engine, LeaseLost
 from market.port import EnginePort, Phase
@@ -252,13 +253,13 @@ async def shared_replays(settings: Settings) -> AsyncIterator[Replays]:
     if settings.redis_url is None:
         yield LocalReplays()
         return
-    timeout_s = settings.redis_timeout_s
-    async with Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s) as redis:
+    names = Names(settings.bus_prefix)
+    async with client_of(settings.redis_url, names, timeout_s=settings.redis_timeout_s) as redis:
         try:
             await redis.ping()
         except (RedisError, OSError) as e:
             raise StartError(f"Redis can't be used: {e}") from e
-        yield SharedReplays(redis)
+        yield SharedReplays(redis, names.signatures if is_cluster(settings.redis_url) else SIGNATURES)
 
 
 async def open_market(engine: EnginePort, settings: Settings) -> None:

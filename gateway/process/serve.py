@@ -16,6 +16,7 @@ from datetime import date
 from functools import partial
 
 import asyncpg
+from redis.asyncio import Redis
 
 from gateway.access.auth import KeyRing
 from gateway.access.credentials import follow_credentials
@@ -108,10 +109,10 @@ async def running_engine(settings: Settings, *, standby: bool = False) -> AsyncI
     A standby waits for the lease and for the leader's silence, and has a copy of the tables ready by then.
     """
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(connected(_redis_url(settings)))
+        names = Names(settings.bus_prefix, settings.partition)
+        redis = await stack.enter_async_context(_bus(settings, names))
         dsn = await stack.enter_async_context(database(settings))
         await migrated(dsn, settings.partitions)
-        names = Names(settings.bus_prefix, settings.partition)
         today, metrics = Today(), Metrics(of_gateway=False, partition=settings.partition)
         warm = WarmCopy(settings.partition) if standby else None
         store = _store(dsn, settings, warm=warm)
@@ -159,18 +160,21 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
     check_ready_file(settings.ready_file)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(bound_socket(settings.host, settings.port))
-        redis = await stack.enter_async_context(connected(_redis_url(settings)))
+        buses = [
+            (await stack.enter_async_context(_bus(settings, names)), names)
+            for names in (Names(settings.bus_prefix, partition) for partition in range(settings.partitions))
+        ]
         dsn = await stack.enter_async_context(database(settings))
         pool = await stack.enter_async_context(reading_pool(dsn, settings, at_once=False))
         remotes = [
             RemoteEngine(
                 redis,
-                Names(settings.bus_prefix, partition),
+                names,
                 pending_max=settings.inbox_max,
                 reply_timeout_s=settings.resolve_timeout_s,
                 quiet_s=settings.leader_quiet_s,
             )
-            for partition in range(settings.partitions)
+            for redis, names in buses
         ]
         engine: EnginePort = remotes[0]
         if len(remotes) > 1:
@@ -197,7 +201,10 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
             alone=False,
             tracing=tracing,
         )
-        presences = [Presence(redis, remote.names, remote.gateway, gateway.attached) for remote in remotes]
+        presences = [
+            Presence(redis, names, remote.gateway, gateway.attached)
+            for (redis, names), remote in zip(buses, remotes, strict=True)
+        ]
         gateway.attachments.others = presences[0]
         for remote in remotes:
             await stack.enter_async_context(_task(remote.run(), "the way to the engine"))
@@ -207,7 +214,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[Running]:
         await reached(gateway.sessions.load())
         follow = follow_credentials(dsn, keys, gateway.sessions)
         await stack.enter_async_context(_task(follow, "the ear for credentials"))
-        sharing = share_rates(redis, remotes[0].names, remotes[0].gateway, gateway.rates)
+        sharing = share_rates(*buses[0], remotes[0].gateway, gateway.rates)
         await stack.enter_async_context(_task(sharing, "the word of what accounts spend"))
         admin_key = await first_admin_key(keys)
         running = await stack.enter_async_context(page_served(gateway.app, listening, settings, admin_key))
@@ -311,10 +318,11 @@ def _ledger_watched(
     )
 
 
-def _redis_url(settings: Settings) -> str:
+def _bus(settings: Settings, names: Names) -> AbstractAsyncContextManager[Redis]:
+    """A client for what a partition keeps in Redis. Raises StartError where no Redis is set."""
     if settings.redis_url is None:
         raise StartError("engine, standby and gateway are joined by Redis: --redis-url is missing")
-    return settings.redis_url
+    return connected(settings.redis_url, names)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ commands: a stream; gateways add, the engine reads.  events: a channel; the engi
 replies: a channel per gateway; outcomes of its commands.  asks: a channel; gateways ask for the whole state.
 spent: a channel; gateways tell each other what accounts spent.  Of partition 0 for all.
 leader: a key that lives as long as the writing engine does.
+signatures: begins the keys of signatures that were used, in a cluster. Of partition 0 for all.
 gateways: a set; each has a key that lives as it does, and one value, the sessions attached to it.
 Each partition has its own: its number follows the market's prefix, but that of partition 0 is left out.
 """
@@ -35,6 +36,10 @@ class Names:
     @property
     def spent(self) -> str:
         return self._of("spent")
+
+    @property
+    def signatures(self) -> str:
+        return self._of("signature", "")
 
     @property
     def leader(self) -> str:

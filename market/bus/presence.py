@@ -127,12 +127,11 @@ class Presence:
             now = pack(sorted(self._attached()))
             if now != self._told:
                 self._version += 1
-            async with self._redis.pipeline(transaction=True) as pipe:
-                if now != self._told:
-                    pipe.set(self._names.sessions(self._gateway), now)
-                pipe.set(self._names.alive(self._gateway), str(self._version), px=LIFE_MS)
-                pipe.sadd(self._names.gateways, self._gateway)
-                [*_, is_new] = await pipe.execute()
+            # One by one, so that each finds its way while the slot is moving. Who sees the version sees its sessions.
+            if now != self._told:
+                await self._redis.set(self._names.sessions(self._gateway), now)
+            await self._redis.set(self._names.alive(self._gateway), str(self._version), px=LIFE_MS)
+            is_new: Any = await self._redis.sadd(self._names.gateways, self._gateway)
             self._told = None if is_new and self._told is not None else now  # Redis forgot: say it again
         except TROUBLE as e:
             self._told = None
@@ -140,10 +139,8 @@ class Presence:
 
     async def _say_goodbye(self) -> None:
         try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(self._names.sessions(self._gateway), pack(sorted(self._attached())))
-                pipe.delete(self._names.alive(self._gateway))
-                await pipe.execute()
+            await self._redis.set(self._names.sessions(self._gateway), pack(sorted(self._attached())))
+            await self._redis.delete(self._names.alive(self._gateway))
         except TROUBLE as e:
             log.warning("goodbye_untold error=%s", e)
 
@@ -238,10 +235,9 @@ class Watch:
             await self._forget(gateway)
 
     async def _forget(self, gateway: str) -> None:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.srem(self._names.gateways, gateway)
-            pipe.delete(self._names.alive(gateway), self._names.sessions(gateway))
-            await pipe.execute()
+        for key in (self._names.alive(gateway), self._names.sessions(gateway)):
+            await self._redis.delete(key)
+        await self._redis.srem(self._names.gateways, gateway)
         del self._known[gateway]
 
 

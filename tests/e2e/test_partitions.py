@@ -21,6 +21,7 @@ from tests.e2e.rest import rest
 from tests.e2e.sockets import connected
 from tests.e2e.topology import LOAN, Process, Topology, order, placed, prepare, topology
 from tests.patience import PATIENCE_S
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 
 HERE, THERE = loan_at(0), loan_at(1)
@@ -30,14 +31,16 @@ Trading = tuple[Topology, list[Process], Client, dict[str, ApiKey]]
 
 
 @asynccontextmanager
-async def cut_in_two(tmp_path: Path, dsn: str, redis: RedisServer) -> AsyncIterator[Trading]:
+async def cut_in_two(
+    tmp_path: Path, dsn: str, redis: RedisServer | RedisCluster, *flags: str
+) -> AsyncIterator[Trading]:
     """Both engines, a gateway, an originator with a loan in each partition, and a buyer whose cash is in the first."""
     async with AsyncExitStack() as stack:
         market = await stack.enter_async_context(topology(tmp_path, dsn, redis, partitions=2))
         engines = [market.start("engine", f"engine-{k}", partition=k) for k in range(2)]
         for engine in engines:
             await engine.says("engine_online")
-        admin = await stack.enter_async_context(await market.gateway("one"))
+        admin = await stack.enter_async_context(await market.gateway("one", *flags))
         keys = await prepare(admin)
         for loan_id in {HERE, THERE} - {LOAN["loan_id"]}:
             await admin.post("/v1/admin/loans", {**LOAN, "loan_id": loan_id})
@@ -59,7 +62,7 @@ async def test_one_accounts_cash_buys_in_both_partitions_and_every_view_shows_on
                 number = int(bought["order_id"].removeprefix("O-"))
                 assert partition_of(number) == home_of(loan_id, 2)
                 assert (await buyer.get(f"/v1/orders/{bought['order_id']}"))["cum_qty"] == "1000.00"
-            await _until(lambda: _cash(buyer), lambda cash: cash["total"] < "3100")
+            await until(lambda: _cash(buyer), lambda cash: cash["total"] < "3100")
             [cash] = (await buyer.get("/v1/balances"))["cash"]
             rows = (await buyer.get("/v1/statement?limit=500"))["items"]
             assert sum(Decimal(row["amount"]) for row in rows if row["unit"] == "cash") == Decimal(cash["total"])
@@ -69,10 +72,10 @@ async def test_one_accounts_cash_buys_in_both_partitions_and_every_view_shows_on
             names = [f"o-{n}" for n in range(5)]
             for n, name in enumerate(names):
                 await placed(buyer, order("buy", name, "10.00", "50.00", loan_id=(HERE, THERE)[n % 2]))
-            pages = await _pages(buyer, "/v1/orders?limit=2")
-            assert [each["cl_ord_id"] for each in pages] == names[::-1], "newest first, wherever it is"
+            shown = await pages(buyer, "/v1/orders?limit=2")
+            assert [each["cl_ord_id"] for each in shown] == names[::-1], "newest first, wherever it is"
             assert (await buyer.post("/v1/orders/cancel-all", {}))["count"] == 5
-            fills = await _pages(buyer, "/v1/executions")
+            fills = await pages(buyer, "/v1/executions")
             assert [(fill["partition"], fill["symbol"]) for fill in fills] == [
                 (0, f"{HERE}/CNY"),
                 (1, f"{THERE}/CNY"),
@@ -82,11 +85,11 @@ async def test_one_accounts_cash_buys_in_both_partitions_and_every_view_shows_on
             assert refused.value.body["have"] == cash["available"]
             statistics = await admin.get("/v1/statistics")
             assert [row["windows"][0]["trades"] for row in statistics["items"]] == [2]
-            await _sums_up(admin)
+            await sums_up(admin)
         assert (await admin.get("/readyz"))["partitions"] == ["online", "online"]
         status = await admin.get("/v1/status")
         assert [each["partition"] for each in status["partitions"]] == [0, 1]
-    await _ledgers_agree(database)
+    await ledgers_agree(database)
 
 
 async def test_executions_of_both_partitions_come_over_one_socket_and_resume_by_two_numbers(
@@ -159,7 +162,7 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
         async with Client(admin.url, keys["ORIG"]) as seller, Client(admin.url, keys["BUYER"]) as buyer:
             await placed(seller, order("sell", "before", "1000.00", loan_id=THERE))
             engines[1].signal(signal.SIGKILL)
-            await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
+            await until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
             for n in range(10):
                 sold = await seller.post("/v1/orders", order("sell", f"on-{n}", "10.00", loan_id=HERE))
                 assert sold["order_status"] == "new"
@@ -178,8 +181,8 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
                 await placed(seller, order("sell", f"after-{loan_id}", "10.00", "98.00", loan_id=loan_id))
             book = await admin.get(f"/v1/loans/{HERE}/book")
             assert book["asks"] == [{"price": "97.00", "qty": "100.00"}, {"price": "98.00", "qty": "10.00"}]
-            await _sums_up(admin)
-    await _ledgers_agree(database)
+            await sums_up(admin)
+    await ledgers_agree(database)
 
 
 async def test_an_engine_that_is_killed_and_a_redis_that_forgets_under_load_lose_nothing_that_was_acknowledged(
@@ -218,10 +221,10 @@ async def test_an_engine_that_is_killed_and_a_redis_that_forgets_under_load_lose
         await asyncio.gather(*loads)
         assert len({each["order_id"] for each in told.values()}) == len(told)
         for client, account in ((seller, "sell"), (buyers[0], "buy")):
-            mine = {each["cl_ord_id"] for each in await _pages(client, "/v1/orders?status=all&limit=500")}
+            mine = {each["cl_ord_id"] for each in await pages(client, "/v1/orders?status=all&limit=500")}
             assert mine == {name for name in told if name.startswith(account)}
-        await _sums_up(admin)
-    await _ledgers_agree(database)
+        await sums_up(admin)
+    await ledgers_agree(database)
 
 
 async def _more(told: dict[str, Any], count: int) -> None:
@@ -241,9 +244,9 @@ async def test_a_withdrawal_brings_back_what_is_in_the_other_partition(
             await buyer.request("DELETE", f"/v1/orders/{resting['order_id']}")
             body = {"account_id": "BUYER", "currency": "CNY", "amount": "5000.00", "custody_ref": "all"}
             await admin.post("/v1/admin/withdrawals", body)
-            await _until(lambda: _cash(buyer), lambda cash: cash["total"] == "0.00")
-            await _sums_up(admin)
-    await _ledgers_agree(database)
+            await until(lambda: _cash(buyer), lambda cash: cash["total"] == "0.00")
+            await sums_up(admin)
+    await ledgers_agree(database)
 
 
 async def _buys_there(admin: Client, account_id: str) -> None:
@@ -267,7 +270,7 @@ async def _cash(client: Client) -> dict[str, Any]:
     return dict(cash)
 
 
-async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
+async def pages(client: Client, path: str) -> list[dict[str, Any]]:
     found, page = [], await client.get(path)
     while page["next_cursor"]:
         found += page["items"]
@@ -275,19 +278,19 @@ async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
     return [*found, *page["items"]]
 
 
-async def _until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> None:
+async def until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not holds(await look()):
             await asyncio.sleep(0.05)
 
 
-async def _sums_up(admin: Client) -> None:
+async def sums_up(admin: Client) -> None:
     audit = await admin.get("/v1/audit")
     assert [each["difference"] for each in audit["cash"]] == ["0.00"]
     assert audit["loans"] == {"checked": len({HERE, THERE, LOAN["loan_id"]}), "violations": []}
 
 
-async def _ledgers_agree(dsn: str) -> None:
+async def ledgers_agree(dsn: str) -> None:
     """Each ledger proves itself, and all together; what went from the first to the second is all that is moved."""
     report = await check(dsn)
     assert [each for each in report.checks if not each.ok] == []

@@ -18,6 +18,7 @@ from market.bus.codec import unpack
 from market.bus.names import Names
 from market.bus.presence import Attached
 from tests.patience import PATIENCE_S
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from tests.service import COMMAND, environment
 
@@ -128,7 +129,9 @@ class Topology:
 
 
 @asynccontextmanager
-async def topology(tmp_path: Path, dsn: str, redis: RedisServer, *, partitions: int = 1) -> AsyncIterator[Topology]:
+async def topology(
+    tmp_path: Path, dsn: str, redis: RedisServer | RedisCluster, *, partitions: int = 1
+) -> AsyncIterator[Topology]:
     processes = Topology(tmp_path, dsn, redis.url, partitions)
     try:
         yield processes

@@ -61,7 +61,7 @@ class Gateway:
 
 @asynccontextmanager
 async def gateways(server: RedisServer, *names: str) -> AsyncIterator[list[Gateway]]:
-    async with connected(server.url) as redis:
+    async with connected(server.url, NAMES) as redis:
         made = [Gateway(redis, name) for name in names]
         async with beside(*(gateway.presence.run() for gateway in made)):
             for gateway in made:
@@ -129,7 +129,7 @@ async def test_an_engine_ends_what_a_gateway_left_behind_also_if_redis_forgot_it
     redis_server: RedisServer, quick: None, harm: str
 ) -> None:
     engine: Any = RecordingEngine()
-    async with connected(redis_server.url) as redis:
+    async with connected(redis_server.url, NAMES) as redis:
         watch = Watch(redis, NAMES, engine)
         dying, living = Gateway(redis, "dying"), Gateway(redis, "living")
         async with beside(watch.run(), living.presence.run()):

@@ -52,7 +52,7 @@ async def test_what_was_spent_at_both_at_once_is_owed_at_both(redis_server: Redi
 async def shared(server: RedisServer, one: Rates, other: Rates) -> AsyncIterator[None]:
     """Two gateways that hear each other."""
     async with (
-        connected(server.url) as redis,
+        connected(server.url, NAMES) as redis,
         beside(share_rates(redis, NAMES, "one", one), share_rates(redis, NAMES, "other", other)),
     ):
         async with asyncio.timeout(PATIENCE_S):

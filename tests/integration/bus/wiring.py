@@ -34,7 +34,7 @@ async def beside(*works: Any) -> AsyncIterator[list[asyncio.Task[None]]]:
 async def running_engine(dsn: str, redis_url: str, **options: Any) -> AsyncIterator[Engine]:
     """An engine that takes its commands from the bus. It ends as if it were killed: nothing is drained."""
     engine = Engine(store=PostgresStore(dsn, wait_s=5.0), clock=time.time_ns, reopen_s=0.0, **options)
-    async with connected(redis_url) as redis:
+    async with connected(redis_url, NAMES) as redis:
         broadcast = Broadcast(redis, engine, NAMES)
         intake = Intake(redis, engine, broadcast, NAMES, outstanding_max=500)
         engine.listen(intake)
@@ -46,7 +46,7 @@ async def running_engine(dsn: str, redis_url: str, **options: Any) -> AsyncItera
 
 @asynccontextmanager
 async def running_gateway(redis_url: str, **options: Any) -> AsyncIterator[tuple[RemoteEngine, Views]]:
-    async with connected(redis_url) as redis:
+    async with connected(redis_url, NAMES) as redis:
         remote, views = RemoteEngine(redis, NAMES, **options), Views()
         remote.listen(views)
         async with beside(remote.run()):

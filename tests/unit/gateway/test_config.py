@@ -53,6 +53,10 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, 
         ("log_level", "LOUD"),
         ("inbox_max", "0"),
         ("business_date", "2024-02-30"),
+        ("redis_url", "http://redis:6379"),
+        ("redis_url", "redis+cluster://one:6379,"),
+        ("redis_url", "redis+cluster://one:6379/3"),
+        ("redis_url", "redis+cluster://one:port"),
     ],
 )
 def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
