@@ -29,6 +29,8 @@ WISHES = {
         bounds=((Figure.REMAINING_MONTHS, 24, 30),),
         sort=Figure.RATE,
     ),
+    "grade": Wanted(sort=Figure.GRADE),
+    "-loan_id": Wanted(descending=True),
     "text that one loan has": Wanted(text="b-00077"),
     "text that no loan has": Wanted(text="nothing like it", sort=Figure.YTM),
 }
@@ -46,8 +48,12 @@ def random_entry(rng: random.Random, number: int) -> Entry:
         rate,
         None if price is None else rng.randint(1, 400) * 100_00,
         rng.randint(8_000, 8_400) if rng.random() < 0.3 else None,
+        rng.randint(8_500, 10_200) if rng.random() < 0.5 else None,
+        ord(grade := rng.choice(GRADES)),
+        0,
+        rng.randint(0, 60),
     )
-    words = ("current", "USD", "ORIG", rng.choice(GRADES), "unsecured", "none", rng.choice(["true", "true", "false"]))
+    words = ("current", "USD", "ORIG", grade, "unsecured", "none", rng.choice(["true", "true", "false"]))
     return Entry(LoanId(f"B-{number:05d}"), figures, words, f"b-{number:05d}\norig\ndebt consolidation\nca")
 
 

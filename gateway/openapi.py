@@ -30,7 +30,7 @@ from gateway.errors import (
     UnknownField,
     UnsupportedMediaType,
 )
-from gateway.reads.board import FIGURES, LOANS_MAX
+from gateway.reads.board import FIGURES, LOANS_MAX, SORTS
 from gateway.reads.candles import Interval
 from gateway.reads.overview import POINTS_DEFAULT, POINTS_MAX
 from gateway.reads.statistics import By
@@ -136,8 +136,8 @@ QUERY: dict[str, tuple[str, Json]] = {
     "currency": ("", {"type": "string"}),
     "never_late": ("", {"type": "boolean"}),
     "sort": (
-        "by this figure, descending with a minus sign; loans without it come last",
-        {"type": "string", "enum": [sign + name for name in FIGURES for sign in ("", "-")]},
+        "by this, descending with a minus sign; loans without it come last",
+        {"type": "string", "enum": [sign + name for name in SORTS for sign in ("", "-")]},
     ),
     **{f"min_{name}": (f"at least this {name} (of the best offer, or of the loan)", DECIMAL) for name in FIGURES},
     **{f"max_{name}": (f"at most this {name}", DECIMAL) for name in FIGURES},

@@ -37,9 +37,15 @@ PLACES = {
     Figure.RATE: 6,
     Figure.AVAILABLE: 2,
     Figure.BID: 2,
+    Figure.LAST: 2,
 }
-FIGURES = {figure.name.lower(): figure for figure in Figure}
+FIGURES = {figure.name.lower(): figure for figure in PLACES}  # with bounds
+BY_LOAN = "loan_id"
+SORTS: Mapping[str, Figure | None] = {BY_LOAN: None, **{figure.name.lower(): figure for figure in Figure}}
+GRADE_BYTES = 7  # by which grades are in order: as many as a figure has room for
+PAID_MAX = 100_000  # instalments: more than any loan has
 ALL_STATUSES = "all"
+CLAIM_TYPES = list(ClaimType)
 NAMING = frozenset({"loan_id", "symbol"})
 LOANS_MAX = 500  # that a wish may name
 
@@ -100,8 +106,8 @@ def _units(places: int) -> Callable[[object], int]:
 
 
 def _sort(value: object) -> str:
-    if not isinstance(value, str) or value.removeprefix("-") not in FIGURES:
-        raise ValueError(f"must be of {', '.join(FIGURES)}, with - before it for descending")
+    if not isinstance(value, str) or value.removeprefix("-") not in SORTS:
+        raise ValueError(f"must be of {', '.join(SORTS)}, with - before it for descending")
     return value
 
 
@@ -131,16 +137,17 @@ Whole = Annotated[int, PlainValidator(_units(0)), _bound_of(0)]
 SortedBy = Annotated[
     str,
     PlainValidator(_sort),
-    WithJsonSchema({"type": "string", "enum": [sign + name for name in FIGURES for sign in ("", "-")]}),
+    WithJsonSchema({"type": "string", "enum": [sign + name for name in SORTS for sign in ("", "-")]}),
 ]
 
 
 class BoardWish(Request):
     """Which loans of the board, in which order: the same words in a query and on the socket.
 
-    Figures are of the best offer (`ytm`, `price`, `discount`, `available`), of the best bid (`bid`) and of the loan; a
-    loan that lacks one lies in no bounds of it.  loan_id: of these only, 500 at most.  status: live loans if not given,
-    `all` for all.
+    Figures are of the best offer (`ytm`, `price`, `discount`, `available`), of the best bid (`bid`), of the last trade
+    (`last`) and of the loan; a loan that lacks one lies in no bounds of it. Besides, an order may be by `loan_id`,
+    `grade`, `claim_type` (as they are listed) and `history`: who was late before who never was, then by instalments
+    paid.  loan_id: of these only, 500 at most.  status: live loans if not given, `all` for all.
     """
 
     loan_id: Loans | None = None
@@ -166,6 +173,8 @@ class BoardWish(Request):
     max_available: Hundredths | None = None
     min_bid: Hundredths | None = None
     max_bid: Hundredths | None = None
+    min_last: Hundredths | None = None
+    max_last: Hundredths | None = None
     sort: SortedBy | None = None
 
     def to_wanted(self) -> Wanted:
@@ -187,7 +196,7 @@ class BoardWish(Request):
             words=tuple((facet, words) for facet, words in chosen.items() if words is not None),
             bounds=tuple((figure, low, high) for figure, low, high in bounds if (low, high) != (None, None)),
             text=(self.q or "").casefold(),
-            sort=None if self.sort is None else FIGURES[self.sort.removeprefix("-")],
+            sort=None if self.sort is None else SORTS[self.sort.removeprefix("-")],
             descending=self.sort is not None and self.sort.startswith("-"),
         )
 
@@ -300,6 +309,10 @@ def entry_of(loan: LoanView) -> Entry:
             terms.annual_rate_ppm,
             None if ask is None else ask[1],
             None if bid is None else bid[0],
+            loan.last_price,
+            int.from_bytes(terms.grade.encode()[:GRADE_BYTES].ljust(GRADE_BYTES, b"\0")) if terms.grade else None,
+            CLAIM_TYPES.index(terms.claim_type),
+            terms.never_late * PAID_MAX + state.paid,
         ),
         words=(
             state.status,

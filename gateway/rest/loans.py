@@ -23,7 +23,7 @@ from gateway.rest.orders import SPAN
 from gateway.ws.rows import trade_row
 from market.errors import BelowMinimum, InvalidArguments, InvalidPrice, InvalidQuantity, LoanClosed, PriceOutOfBand
 from market.ids import Face, LoanId, PriceBp
-from market.orderbook.board import Wanted
+from market.orderbook.board import Key, Wanted
 from market.orderbook.order import Side
 from market.settlement.title import party
 
@@ -53,10 +53,15 @@ async def board(call: Call) -> web.Response:
     return reply(
         {
             "items": [part_of(board_item(loan, views.business_date), wish.fields) for loan in loans],
-            "next_cursor": None if more is None else cursor_of(*more),
+            "next_cursor": None if more is None else _cursor(wanted, more),
             "total": call.api.board.columns.count(wanted),
         }
     )
+
+
+def _cursor(wanted: Wanted, key: Key) -> str:
+    """In the order of loans the loan says it all."""
+    return cursor_of(key[0], 0 if wanted.sort is None else key[1], key[2])
 
 
 async def order(call: Call) -> web.Response:

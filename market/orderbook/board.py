@@ -20,8 +20,11 @@ from market.ids import LoanId
 NARROW_MAX = 2_000  # so few candidates are looked at one by one instead of walking in the order asked for
 
 
+LOAN_ID_MAX = 32  # bytes
+
+
 class Figure(IntEnum):
-    """What a board is sorted and bounded by; its value is its place in an entry."""
+    """What a board is sorted and bounded by; its value is its place in an entry. A word's figure is its rank."""
 
     YTM = 0
     PRICE = 1
@@ -30,6 +33,10 @@ class Figure(IntEnum):
     RATE = 4
     AVAILABLE = 5
     BID = 6
+    LAST = 7
+    GRADE = 8
+    CLAIM_TYPE = 9
+    HISTORY = 10
 
 
 class Facet(IntEnum):
@@ -53,7 +60,9 @@ class Entry(NamedTuple):
     text: str
 
 
-Key: TypeAlias = tuple[int, int, str]  # where an entry stands: (1 if it has no figure, the figure, the loan)
+# Where an entry stands: (1 if it has no figure, the figure, the loan). In the order of loans backwards a loan's bytes,
+# as a number below 0, stand for the figure.
+Key: TypeAlias = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +96,16 @@ class Wanted:
     def key(self, entry: Entry) -> Key:
         """Return what accepted entries are sorted by, ascending."""
         if self.sort is None:
-            return 0, 0, entry.loan_id
+            return self.key_of(entry.loan_id)
         value = entry.figures[self.sort]
         if value is None:
             return 1, 0, entry.loan_id
         return 0, -value if self.descending else value, entry.loan_id
+
+    def key_of(self, loan_id: str) -> Key:
+        """Return what a loan is sorted by in the order of loans."""
+        backwards = -int.from_bytes(loan_id.encode().ljust(LOAN_ID_MAX, b"\0")) if self.descending else 0
+        return 0, backwards, loan_id
 
 
 class Board:
@@ -134,6 +148,8 @@ class Board:
 
         steps: so many entries are looked at, at most, or NARROW_MAX if that is all there can be.
         """
+        if after is not None and wanted.sort is None:
+            after = wanted.key_of(after[2])  # whatever number it bears
         if (few := self._few(wanted)) is not None:
             keys = sorted(wanted.key(entry) for entry in few if wanted.accepts(entry))
             rest = keys if after is None else [key for key in keys if key > after]
@@ -182,8 +198,12 @@ class Board:
         """Yield entries in the order wanted behind `after`; those beyond the sorted figure's bounds may be left out."""
         entries, figure = self._entries, wanted.sort
         if figure is None:
-            start = 0 if after is None else self._ids.bisect_right(after[2])
-            yield from (entries[loan_id] for loan_id in self._ids.islice(start))
+            ids = self._ids
+            if wanted.descending:
+                rest = ids.islice(0, len(ids) if after is None else ids.bisect_left(after[2]), reverse=True)
+            else:
+                rest = ids.islice(0 if after is None else ids.bisect_right(after[2]))
+            yield from (entries[loan_id] for loan_id in rest)
             return
         low, high = next(((low, high) for bound, low, high in wanted.bounds if bound is figure), (None, None))
         rows, without = self._by_figure[figure], self._without[figure]

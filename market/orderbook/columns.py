@@ -42,7 +42,7 @@ class Points:
 class Cut:
     """What a filter lets through, at one moment, ready to be worked on elsewhere: it shares nothing that changes.
 
-    names: of the loans.  key: what they are sorted by, ascending, None for the order of names, in which they are.
+    names: of the loans.  key: what they are sorted by, ascending, None for the order in which they are.
     """
 
     names: NDArray[Any]
@@ -143,6 +143,8 @@ class Columns:
             values = self._figures[wanted.sort, places]
             # Without the figure they come last either way: no value within 63 bits is as large.
             key = np.where(values == NONE, 2**63 - 1, -values if wanted.descending else values)
+        elif wanted.descending:
+            places = places[::-1]
         return Cut(self._names[places], key)
 
     def words(self, wanted: Wanted) -> dict[Facet, dict[str, int]]:

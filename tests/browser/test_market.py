@@ -30,6 +30,16 @@ async def test_the_board_shows_what_is_on_offer_best_yield_first(site: Site) -> 
         await page.get_by_role("columnheader").get_by_role("button", name="Discount").click()
         await page.get_by_role("columnheader").get_by_role("button", name="Discount").click()
     await shown(page, "L1", "L2", "LATE")
+    heads = page.get_by_role("columnheader")
+    for name, loans in (
+        ("Grade", "LATE L1 L2"),  # two have none
+        ("History", "L1 L2 LATE"),
+        ("Loan", "L1 L2 LATE"),
+        ("Loan", "LATE L2 L1"),
+        ("Type", "L1 L2 LATE"),
+    ):
+        await heads.get_by_role("button", name=name, exact=True).click()
+        await shown(page, *loans.split())
 
 
 async def test_never_late_grade_and_search_filter_and_the_address_keeps_them(site: Site) -> None:

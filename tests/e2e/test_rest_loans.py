@@ -194,6 +194,9 @@ async def many(market: Market) -> Market:
         told = await market.seller.post("/v1/orders", order("sell", price, "250.00", loan_id=loan_id))
         assert told.status == 201
     assert (await market.buyer.post("/v1/orders", order("buy", "50.00", "10.00", loan_id="L2"))).status == 201
+    for loan_id, price in (("N1", "99.00"), ("N2", "95.00")):
+        bought = await market.buyer.post("/v1/orders", order("buy", price, "1.00", loan_id=loan_id))
+        assert bought.body["order_status"] == "filled"
     return market
 
 
@@ -222,6 +225,14 @@ async def many(market: Market) -> Market:
         pytest.param("sort=price", "N2 N3 N1 L1 L2 N4 N5", id="cheapest first, what is not offered last"),
         pytest.param("sort=-price", "N1 N3 N2 L1 L2 N4 N5", id="dearest first, what is not offered last"),
         pytest.param("sort=-rate&min_price=1", "N3 N2 N1", id="by rate"),
+        pytest.param("sort=loan_id", "L1 L2 N1 N2 N3 N4 N5", id="by loan"),
+        pytest.param("sort=-loan_id", "N5 N4 N3 N2 N1 L2 L1", id="by loan, backwards"),
+        pytest.param("sort=-loan_id&grade=B", "N3 N2", id="few of them by loan, backwards"),
+        pytest.param("sort=-grade&q=n", "N4 N2 N3 N1 N5", id="by grade, what has none last"),
+        pytest.param("sort=-claim_type&min_price=1", "N1 N2 N3", id="by type"),
+        pytest.param("sort=history&min_price=1", "N2 N1 N3", id="who was late first"),
+        pytest.param("sort=-last&q=n", "N1 N2 N3 N4 N5", id="by the last trade, what never traded last"),
+        pytest.param("min_last=97.01", "N1", id="last trade"),
     ],
 )
 async def test_the_board_is_filtered_and_sorted(many: Market, query: str, found: str) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from gateway.reads.board import BoardWish, CommittedBoard
+from gateway.reads.board import PAID_MAX, BoardWish, CommittedBoard, entry_of
 from gateway.reads.views import Views
 from market.commands import Command, RollDay
 from market.errors import InvalidArguments
 from market.events import LogEntry
 from market.ids import LoanId
 from market.orderbook.board import Figure, Wanted
-from tests.builders import Market, cancel, sell
+from tests.builders import Market, buy, cancel, deposit, open_account, register, sell, service, servicing
 
 L1 = LoanId("L1")
 
@@ -47,7 +47,7 @@ def test_a_query_and_a_message_that_say_the_same_are_one_wish(text: dict[str, An
         {"min_remaining_months": "1.5"},
         {"min_available": None, "max_available": []},
         {"sort": "--ytm"},
-        {"sort": "last"},
+        {"sort": "symbol"},
         {"loan_id": []},
         {"loan_id": [f"L{n}" for n in range(501)]},
     ],
@@ -73,6 +73,13 @@ class Rig:
             listener.on_entry(entry)
             listener.on_batch_end()
         return applied.result
+
+    def graded(self, *grades: str) -> list[LoanId]:
+        """Register loans of these grades."""
+        names = [f"G{n}" for n in range(len(grades))]
+        for name, grade in zip(names, grades, strict=True):
+            self.do(register(name, grade=grade))
+        return [LoanId(name) for name in names]
 
     def figure(self, figure: Figure) -> int | None:
         entry = self.board.get(L1)
@@ -101,3 +108,24 @@ async def test_a_day_moves_every_yield() -> None:
     assert await rig.board.page(Wanted(sort=Figure.YTM), limit=5) == ([L1], None)
     assert before is not None
     assert rig.figure(Figure.YTM) != before
+
+
+async def test_what_an_order_may_be_by_besides_follows_the_loan() -> None:
+    """Last trade, grade, type, and history: never late before all, then what is paid."""
+    rig = Rig()
+    rig.do(open_account("BUYER"))
+    rig.do(deposit("BUYER", 1_000_00))
+    await rig.board.settle()
+    assert rig.figure(Figure.LAST) is None
+    assert rig.figure(Figure.HISTORY) == PAID_MAX
+    rig.do(sell("ORIG", 9_800, 500_00))
+    rig.do(buy("BUYER", 9_800, 100_00))
+    rig.do(RollDay(to=date(2024, 2, 15)))
+    rig.do(service(servicing("payment", date(2024, 2, 15), 888_49)))
+    await rig.board.settle()
+    assert (rig.figure(Figure.LAST), rig.figure(Figure.HISTORY)) == (9_800, PAID_MAX + 1)
+    ranks = [
+        entry_of(rig.views.loans[each]).figures[Figure.GRADE] for each in rig.graded("A", "A1", "B", "AVERYLONG", "")
+    ]
+    assert ranks[-1] is None
+    assert sorted(ranks[:-1]) == [ranks[0], ranks[1], ranks[3], ranks[2]]  # as text is sorted

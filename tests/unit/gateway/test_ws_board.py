@@ -28,6 +28,8 @@ WISHES: tuple[dict[str, Any], ...] = (
     {},
     {"sort": "-ytm"},
     {"sort": "price", "max_price": "99.50"},
+    {"sort": "-loan_id"},
+    {"sort": "-grade", "min_price": "1.00"},
     {"sort": "-available", "min_discount": "1.00"},
     {"q": "l0", "sort": "-price"},
     {"loan_id": "L02,L07,L11", "fields": "ask,bid,status"},

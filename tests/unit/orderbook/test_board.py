@@ -9,6 +9,7 @@ from market.orderbook import board as board_module
 from market.orderbook.board import Board, Entry, Facet, Figure, Key, Wanted
 
 GRADES = ("A", "B", "C", "")
+NO_MORE = (None,) * (len(Figure) - Figure.BID)  # figures
 
 
 def random_entry(rng: random.Random, loan_id: str) -> Entry:
@@ -72,7 +73,7 @@ def test_every_page_is_what_a_plain_search_finds(seed: int, narrow_max: int, mon
 def test_the_same_figure_is_in_the_order_of_loans_both_ways() -> None:
     board = Board()
     for loan_id, price in (("B", 9_900), ("A", 9_900), ("C", 9_800), ("D", None)):
-        figures = (None, price, None, 12, 0, None, None)
+        figures = (None, price, None, 12, 0, None, *NO_MORE)
         board.put(Entry(LoanId(loan_id), figures, ("current", "USD", "O", "", "unsecured", "none", "true"), ""))
     up, down = (Wanted(sort=Figure.PRICE, descending=descending) for descending in (False, True))
     assert all_pages(board, up, limit=2, steps=2) == ["C", "A", "B", "D"]

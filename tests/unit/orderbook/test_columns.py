@@ -8,7 +8,7 @@ import pytest
 from market.ids import LoanId
 from market.orderbook.board import Entry, Facet, Figure, Wanted
 from market.orderbook.columns import ROOM_AT_FIRST, Columns
-from tests.unit.orderbook.test_board import random_entry, random_wish
+from tests.unit.orderbook.test_board import NO_MORE, random_entry, random_wish
 
 
 def filled(rng: random.Random, count: int) -> tuple[Columns, dict[LoanId, Entry]]:
@@ -61,7 +61,7 @@ def test_every_loan_with_a_yield_is_in_one_group_of_its_months_and_grade(seed: i
 def test_groups_are_at_most_as_many_as_asked_for_where_yields_can_be_put_together() -> None:
     columns = Columns()
     for n in range(1_000):
-        figures = (n * 1_000, 9_000, 1_000, 12, 0, 1, None)
+        figures = (n * 1_000, 9_000, 1_000, 12, 0, 1, *NO_MORE)
         columns.put(Entry(LoanId(f"L{n}"), figures, ("current", "USD", "O", "A", "unsecured", "none", "true"), ""))
     points = columns.spread(Wanted()).points(most=100, step_ppm=1_000)
     assert len(points.count) == 63  # steps of 16,000
@@ -74,9 +74,9 @@ def test_a_cut_stays_as_it_was_and_room_grows() -> None:
     columns, count = Columns(), 3 * ROOM_AT_FIRST
     for n in range(count):
         words = ("current", "USD", "O", "A", "unsecured", "none", "true")
-        columns.put(Entry(LoanId(f"L{n:05d}"), (n, None, None, 1, 0, None, None), words, ""))
+        columns.put(Entry(LoanId(f"L{n:05d}"), (n, None, None, 1, 0, None, *NO_MORE), words, ""))
     cut = columns.cut(Wanted(sort=Figure.YTM, descending=True))
-    columns.put(Entry(LoanId("L00000"), (count, None, None, 1, 0, None, None), words, ""))
+    columns.put(Entry(LoanId("L00000"), (count, None, None, 1, 0, None, *NO_MORE), words, ""))
     assert cut.loans()[0] == f"L{count - 1:05d}"
     assert columns.cut(Wanted(sort=Figure.YTM, descending=True)).loans()[0] == "L00000"
     assert columns.count(Wanted(bounds=((Figure.YTM, count - 1, None),))) == 2

@@ -41,10 +41,10 @@ const num = { isNumber: true } as const;
 
 export const COLUMNS: Column[] = [
   { id: "watch", label: "column.watch", rem: 2, isFixed: true },
-  { id: "loan", label: "column.loan", rem: 8, grows: 4, isFixed: true },
-  { id: "grade", label: "column.grade", rem: 3.25 },
-  { id: "type", label: "column.type", hint: "hint.type", rem: 6.75, grows: 3 },
-  { id: "history", label: "column.history", hint: "hint.history", rem: 6.75, grows: 3 },
+  { id: "loan", label: "column.loan", rem: 8, grows: 4, sort: "loan_id", isFixed: true },
+  { id: "grade", label: "column.grade", rem: 3.25, sort: "grade" },
+  { id: "type", label: "column.type", hint: "hint.type", rem: 6.75, grows: 3, sort: "claim_type" },
+  { id: "history", label: "column.history", hint: "hint.history", rem: 6.75, grows: 3, sort: "history", descends: true },
   { id: "rate", label: "column.rate", hint: "hint.rate", rem: 4.25, grows: 1, sort: "rate", descends: true, ...num },
   { id: "months", label: "column.months", rem: 5.25, grows: 1, sort: "remaining_months", ...num },
   { id: "due", label: "column.due", rem: 6.5, grows: 1, ...num },
@@ -55,7 +55,7 @@ export const COLUMNS: Column[] = [
   { id: "discount", label: "column.discount", hint: "hint.discount", rem: 5, grows: 1, sort: "discount", descends: true, ...num },
   { id: "yield", label: "column.yield", hint: "hint.yield", rem: 6, grows: 1, sort: "ytm", descends: true, ...num },
   { id: "available", label: "column.available", hint: "hint.available", rem: 6, grows: 2, sort: "available", descends: true, ...num },
-  { id: "last", label: "column.last", rem: 3.75, grows: 1, ...num },
+  { id: "last", label: "column.last", rem: 3.75, grows: 1, sort: "last", descends: true, ...num },
 ];
 
 /** The columns as a grid lays them out, and the least that they need side by side. */

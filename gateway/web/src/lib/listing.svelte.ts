@@ -31,6 +31,7 @@ const FIGURES: Record<string, keyof BoardLoan> = {
   rate: "annual_rate",
   available: "ask_qty",
   bid: "bid",
+  last: "last",
 };
 
 /** A row as it was last told. times: how often it changed.  changed: what did the last time.  at: when, as a page time. */

@@ -11,6 +11,7 @@ export const fields = {
   "field.available": "Available",
   "field.bid": "Bid",
   "field.q": "Search",
+  "field.last": "Last price",
   "field.sort": "Order",
   "field.status": "Status",
   "field.grade": "Grade",

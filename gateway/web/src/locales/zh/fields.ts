@@ -13,6 +13,7 @@ export const fields: Record<keyof typeof en, string> = {
   "field.available": "剩余额度",
   "field.bid": "买价",
   "field.q": "搜索",
+  "field.last": "最新价",
   "field.sort": "排序",
   "field.status": "状态",
   "field.grade": "评级",
