@@ -40,23 +40,27 @@ class StatementLeg(StrEnum):
     RECOVERY = "recovery"
 
 
-# LIMIT 1 keeps the planner to one look-up for each posting, whatever it believes of the tables' sizes.
+# Whatever the planner believes of the tables' sizes: a LIMIT 1 keeps it to one look-up for each posting, and only as
+# many postings are looked up as can be needed, each of which makes a row at least; for one loan that is not known.
 STATEMENT = """
     SELECT entry_id, leg_no, part.no, kind, reference, unit, asset, part.leg, part.amount, loan_id,
            business_date, seq, at
     FROM (
-        SELECT p.entry_id, p.leg_no, e.kind, e.reference, p.unit, p.asset, p.leg, p.amount, e.seq, e.at,
-               CASE WHEN p.unit = 'face' THEN p.asset ELSE coalesce(t.loan_id, s.loan_id) END AS loan_id,
+        SELECT p.*, CASE WHEN p.unit = 'face' THEN p.asset ELSE coalesce(t.loan_id, s.loan_id) END AS loan_id,
                CASE WHEN p.leg = 'principal' THEN sign(p.amount)::bigint * t.current_face END AS par,
                t.principal < t.current_face AS is_discount, d.business_date
-        FROM posting p JOIN journal_entry e USING (entry_id)
-            LEFT JOIN LATERAL (SELECT loan_id, principal, current_face FROM trade
-                WHERE trade_id = CASE e.kind WHEN 'trade' THEN e.reference::bigint END LIMIT 1) t ON true
+        FROM (
+            SELECT p.entry_id, p.leg_no, p.unit, p.asset, p.leg, p.amount, e.kind, e.reference, e.seq, e.at
+            FROM posting p CROSS JOIN LATERAL (SELECT kind, reference, seq, at FROM journal_entry
+                WHERE entry_id = p.entry_id AND seq > $5 AND at >= $6 AND at < $7 LIMIT 1) e
+            WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) >= ($2, $3)
+            ORDER BY p.entry_id, p.leg_no LIMIT CASE WHEN $8::text IS NULL THEN $9::bigint + 1 END
+        ) p LEFT JOIN LATERAL (SELECT loan_id, principal, current_face FROM trade
+                WHERE trade_id = CASE p.kind WHEN 'trade' THEN p.reference::bigint END LIMIT 1) t ON true
             LEFT JOIN LATERAL (SELECT loan_id FROM servicing_event
-                WHERE event_id = CASE e.kind WHEN 'servicing' THEN e.reference END LIMIT 1) s ON true
+                WHERE event_id = CASE p.kind WHEN 'servicing' THEN p.reference END LIMIT 1) s ON true
             LEFT JOIN LATERAL (SELECT business_date FROM business_day
-                WHERE since_seq <= e.seq ORDER BY since_seq DESC LIMIT 1) d ON true
-        WHERE p.account_id = $1 AND (p.entry_id, p.leg_no) >= ($2, $3) AND e.seq > $5 AND e.at >= $6 AND e.at < $7
+                WHERE since_seq <= p.seq ORDER BY since_seq DESC LIMIT 1) d ON true
     ) legs CROSS JOIN LATERAL (VALUES
         (0, leg, coalesce(par, amount)), (1, CASE WHEN is_discount THEN 'discount' ELSE 'premium' END, amount - par)
     ) part (no, leg, amount)

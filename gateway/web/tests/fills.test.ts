@@ -18,7 +18,8 @@ beforeEach(() => {
   });
 });
 
-const shown = (fills: Fills): number[] => fills.items.map(({ trade_id }) => Number(trade_id.slice(1)));
+const numberOf = (fill: Trade | undefined): number => Number(fill?.trade_id.slice(1));
+const shown = (fills: Fills): number[] => fills.items.map(numberOf);
 const down = (from: number, to = 0): number[] => Array.from({ length: from - to }, (_, i) => from - 1 - i);
 
 it("goes back as far as there are any", async () => {
@@ -55,4 +56,22 @@ it("shows the latest alone when they do not reach what was shown", async () => {
   expect(shown(fills)).toEqual(down(400, 350));
   await fills.older.run();
   expect(shown(fills)).toEqual(down(400, 150));
+});
+
+it("draws a thousand at most, however many were asked for, and leads back to the newest", async () => {
+  count = 1_700;
+  const fills = new Fills();
+  fills.take(page(count, 50));
+  while (fills.hasOlder) await fills.older.run();
+  expect(shown(fills)).toEqual(down(1_700));
+  expect([numberOf(fills.shown[0]), numberOf(fills.shown.at(-1))]).toEqual([999, 0]);
+  count = 1_702; // somebody who looks at old ones sees the same ones
+  fills.take(page(count, 50));
+  expect([numberOf(fills.shown[0]), numberOf(fills.shown.at(-1)), fills.from]).toEqual([999, 0, 702]);
+  fills.newer();
+  expect([numberOf(fills.shown[0]), numberOf(fills.shown.at(-1)), fills.hasOlder]).toEqual([1_199, 200, true]);
+  await fills.older.run(); // what is known is not asked for again
+  expect([numberOf(fills.shown[0]), numberOf(fills.shown.at(-1)), fills.hasOlder]).toEqual([999, 0, false]);
+  for (let i = 0; i < 4; i += 1) fills.newer();
+  expect([numberOf(fills.shown[0]), fills.from]).toEqual([1_701, 0]);
 });

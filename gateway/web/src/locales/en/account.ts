@@ -26,6 +26,8 @@ export const account = {
   "password.long": "Changing it signs you out everywhere else. API keys stay as they are: revoke them one by one.",
   "fills.latest": "The latest {n}.",
   "fills.all": "All {n} fills.",
+  "fills.part": "Number {from} to {to}, from the newest.",
+  "fills.newer": "Newer",
   "fills.older": "Older",
   "performance.return": "Return on claims (XIRR)",
   "performance.result": "Result in all",

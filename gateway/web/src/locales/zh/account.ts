@@ -28,6 +28,8 @@ export const account: Record<keyof typeof en, string> = {
   "password.long": "修改密码会退出其他所有设备。API 密钥不受影响，请逐一吊销。",
   "fills.latest": "最近 {n} 笔。",
   "fills.all": "共 {n} 笔。",
+  "fills.part": "第 {from} 至 {to} 笔。",
+  "fills.newer": "更新的成交",
   "fills.older": "更早的成交",
   "performance.return": "债权累计年化收益率（XIRR）",
   "performance.result": "累计损益",
