@@ -4,9 +4,10 @@ State events carry absolute values (the new total, the whole order), so the last
 time from `Venue.snapshot()`, which describes the whole state in the same events.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
+
+import msgspec
 
 from market.claims.loan import LoanStatus, LoanTerms
 from market.claims.schedule import Schedule
@@ -28,8 +29,14 @@ from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 
 
-@dataclass(frozen=True, slots=True)
-class LevelChange:
+class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A frozen value. Several are made for each order, so it is what costs least to make, to write and to collect.
+
+    gc: values hold no cycles, so the collector need not look at them.  omit_defaults: of what is written.
+    """
+
+
+class LevelChange(Fact, frozen=True):
     """One price of one side of a book: its new visible total, 0 when the level is gone."""
 
     side: Side
@@ -37,8 +44,7 @@ class LevelChange:
     quantity: Face
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderState:
+class OrderState(Fact, frozen=True, kw_only=True):
     """An order in full at one moment; all that a client or a rebuild needs."""
 
     order_id: OrderId
@@ -79,8 +85,7 @@ class OrderState:
     pegged: bool = False  # its price follows that yield
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class Fill(Fact, frozen=True, kw_only=True):
     """One side's view of a trade."""
 
     trade_id: TradeId
@@ -93,16 +98,14 @@ class Fill:
     is_maker: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRow:
+class ExecutionRow(Fact, frozen=True, kw_only=True):
     exec_id: str
     exec_type: ExecType
     order: OrderState
     fill: Fill | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
+class Executed(Fact, frozen=True, kw_only=True):
     """One message of an account's private stream. sequence: 1, 2, 3, ... per account without a gap.
 
     All rows are trades, or none is.
@@ -113,8 +116,7 @@ class Executed:
     rows: tuple[ExecutionRow, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderAccepted:
+class OrderAccepted(Fact, frozen=True, kw_only=True):
     """The first answer to an order, kept for its client order id's lifetime. digest: of the order's content."""
 
     order_id: OrderId
@@ -126,16 +128,14 @@ class OrderAccepted:
     cancel_reason: CancelReason | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdFenced:
+class IdFenced(Fact, frozen=True, kw_only=True):
     """A client order id that is used up without an order."""
 
     account_id: AccountId
     client_order_id: ClientOrderId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOrder:
+class OpenOrder(Fact, frozen=True, kw_only=True):
     """An order that is open, as part of a snapshot."""
 
     order: OrderState
@@ -165,16 +165,14 @@ class QuoteState(NamedTuple):
     quote: QuoteOf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotesChanged:
+class QuotesChanged(Fact, frozen=True, kw_only=True):
     """Sides of an account's quotes. They are in no table: a rebuild has none."""
 
     account_id: AccountId
     quotes: tuple[QuoteState, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MmpChanged:
+class MmpChanged(Fact, frozen=True, kw_only=True):
     """A group's protection. frozen: triggered, and not reset yet.
 
     fills: time and face of those that count; told in a snapshot alone, and like quotes gone after a rebuild.
@@ -189,8 +187,7 @@ class MmpChanged:
     fills: tuple[tuple[Nanos, Face], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldChanged:
+class HoldChanged(Fact, frozen=True, kw_only=True):
     """A reservation that moved without its order doing so: factor or accrued bound changed."""
 
     order_id: OrderId
@@ -198,8 +195,7 @@ class HoldChanged:
     hold: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traded:
+class Traded(Fact, frozen=True, kw_only=True):
     trade_id: TradeId
     loan_id: LoanId
     currency: Currency
@@ -220,13 +216,11 @@ class Traded:
     business_date: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posted:
+class Posted(Fact, frozen=True, kw_only=True):
     entry: JournalEntry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustodyMoved:
+class CustodyMoved(Fact, frozen=True, kw_only=True):
     """A deposit (amount > 0) or withdrawal (amount < 0) that the custodian confirmed."""
 
     custody_ref: str
@@ -236,8 +230,7 @@ class CustodyMoved:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CashSent:
+class CashSent(Fact, frozen=True, kw_only=True):
     """Cash that left for the ledger of partition `to`."""
 
     move_id: str
@@ -247,8 +240,7 @@ class CashSent:
     to: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CashReceived:
+class CashReceived(Fact, frozen=True, kw_only=True):
     """Cash that arrived from the ledger of partition `sender`."""
 
     sender: int
@@ -258,8 +250,7 @@ class CashReceived:
     amount: Minor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CashChanged:
+class CashChanged(Fact, frozen=True, kw_only=True):
     """moved: of the total, what came here from other partitions less what went there: < 0 if more was sent.
 
     What an account has in the whole market is the sum of total - moved, whatever is on the way meanwhile.
@@ -272,8 +263,7 @@ class CashChanged:
     moved: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimChanged:
+class ClaimChanged(Fact, frozen=True, kw_only=True):
     """cost: clean amount paid for what is held (average cost).  realised: result of what was sold. Minor units.
 
     lots: of what acquisitions `total` is made, by date and transfers.
@@ -288,8 +278,7 @@ class ClaimChanged:
     lots: tuple[Lot, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookChanged:
+class BookChanged(Fact, frozen=True, kw_only=True):
     """seq: of the last command that changed the book, where that is not the one that is told of: in a state."""
 
     loan_id: LoanId
@@ -297,8 +286,7 @@ class BookChanged:
     seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountChanged:
+class AccountChanged(Fact, frozen=True, kw_only=True):
     account_id: AccountId
     kind: AccountKind
     name: str
@@ -311,8 +299,7 @@ class AccountChanged:
     default_rulebook: str | None = None  # of an originator: what his loans get that name none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoanChanged:
+class LoanChanged(Fact, frozen=True, kw_only=True):
     """paid: how many instalments of the schedule are paid.  halt_reason: None while trading."""
 
     terms: LoanTerms
@@ -326,16 +313,14 @@ class LoanChanged:
     digest: bytes  # of the registering command's content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleChanged:
+class ScheduleChanged(Fact, frozen=True, kw_only=True):
     """What a loan's borrower owes, once servicing has touched it; before that it follows from the loan's terms."""
 
     loan_id: LoanId
     schedule: Schedule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serviced:
+class Serviced(Fact, frozen=True, kw_only=True):
     """A servicing event as it was booked; amounts are of the whole loan, in minor units.
 
     capitalised: unpaid interest that a new schedule made principal.  distributed: cash that reached the accounts here.
@@ -357,13 +342,11 @@ class Serviced:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RulebookChanged:
+class RulebookChanged(Fact, frozen=True, kw_only=True):
     rulebook: Rulebook
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketChanged:
+class MarketChanged(Fact, frozen=True, kw_only=True):
     mode: Mode
     business_date: date
 
@@ -393,8 +376,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
+class LogEntry(Fact, frozen=True, kw_only=True):
     """One command that changed the state, as stamped and applied. This is what settlement makes durable."""
 
     seq: Seq

@@ -5,7 +5,7 @@ Pages go by a key that never changes, so that nothing is shown twice or skipped 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
@@ -25,7 +25,7 @@ from market.settlement.title import FIRST, Link
 T = TypeVar("T")
 
 ORDERS = f"SELECT {ORDER_COLUMNS}, engine_seq, updated_at FROM"
-TRADE_COLUMNS = ", ".join(field.name for field in fields(Traded))
+TRADE_COLUMNS = ", ".join(Traded.__struct_fields__)
 TRADES = f"SELECT {TRADE_COLUMNS}, seq, at FROM"
 ASSIGNMENTS = """
     SELECT a.n, a.kind, a.trade_id,

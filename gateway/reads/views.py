@@ -7,9 +7,10 @@ Left out: finished orders, executions and past trades, which are read from the d
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.reads.loan_view import NO_BOOK, LoanView
 from market.commands import Mode

@@ -4,12 +4,12 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from gateway.answers.fields import Acted, Page
 from gateway.answers.orders import AmendedOrder, CanceledOrders, Order, PlacedBatch, PlacedOrder, PricedOrder

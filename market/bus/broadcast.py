@@ -79,7 +79,7 @@ class Broadcast:
     def on_entry(self, entry: Committed) -> None:
         self._entries.append(entry)
         for event in entry.events:
-            if isinstance(event, BookChanged):
+            if type(event) is BookChanged:
                 self._books[event.loan_id] = entry.seq
         if self._since is not None:
             self._since += [event for event in entry.events if not isinstance(event, Traded)]

@@ -31,7 +31,7 @@ from market.port import Answer, Committed
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Result))}
 # For the ledger and the venue, not for readers.
-NOT_TOLD = (Posted, OrderAccepted, CustodyMoved, CashSent, CashReceived, IdFenced, Serviced)
+NOT_TOLD = frozenset({Posted, OrderAccepted, CustodyMoved, CashSent, CashReceived, IdFenced, Serviced})
 EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event) if kind not in NOT_TOLD}
 REFUSALS: dict[str, type[MarketError]] = {
     kind.__name__: kind for kind in MarketError.__subclasses__() if kind.__module__ == errors.__name__
@@ -187,7 +187,7 @@ def told_by(outcome: Outcome) -> Answer | MarketError:
 
 
 def pack_events(events: Sequence[Event]) -> bytes:
-    return pack([tagged(event) for event in events if not isinstance(event, NOT_TOLD)])
+    return pack([tagged(event) for event in events if type(event) not in NOT_TOLD])
 
 
 def unpack_events(data: bytes | msgspec.Raw) -> tuple[Event, ...]:
@@ -200,7 +200,7 @@ def _events(pairs: Sequence[Tagged]) -> tuple[Event, ...]:
 
 
 def entry_of(entry: Committed) -> Entry:
-    return Entry(entry.seq, entry.at, [tagged(event) for event in entry.events if not isinstance(event, NOT_TOLD)])
+    return Entry(entry.seq, entry.at, [tagged(event) for event in entry.events if type(event) not in NOT_TOLD])
 
 
 def told(entry: Entry) -> Told:

@@ -6,8 +6,9 @@ A third one, TRANSIT, mirrors what this ledger sent to those of other partitions
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from market.errors import InvariantViolation
 from market.ids import AccountId
@@ -47,8 +48,7 @@ class EntryKind(StrEnum):
     CASH_MOVE = "cash_move"
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(msgspec.Struct, frozen=True, gc=False):
     account_id: AccountId
     unit: Unit
     asset: str
@@ -56,8 +56,7 @@ class Posting:
     amount: int  # signed, from the account's view, never zero
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(msgspec.Struct, frozen=True, gc=False):
     """entry_id: unique and growing.  reference: trade id, custody reference, loan id or event id, after `kind`."""
 
     entry_id: int

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import fields
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import asyncpg
+import msgspec
 
 from market.claims.loan import (
     ClaimType,
@@ -55,7 +56,7 @@ from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 from market.venue.venue import Venue
 
-ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderState))
+ORDER_COLUMNS = ", ".join(OrderState.__struct_fields__)
 
 OUTSIDE = [CUSTODY, TRANSIT]  # ledger accounts that stand outside of the market
 
@@ -72,7 +73,7 @@ ACCOUNTS = """
 RULEBOOKS = "SELECT rules FROM rulebook ORDER BY name"
 LOANS = "SELECT * FROM loan ORDER BY since_seq, loan_id"
 CUSTODY_MOVEMENTS = "SELECT custody_ref, account_id, currency, amount, digest FROM custody_movement ORDER BY seq"
-SERVICING_COLUMNS = ", ".join(field.name for field in fields(Serviced))
+SERVICING_COLUMNS = ", ".join(Serviced.__struct_fields__)
 SERVICING = f"SELECT {SERVICING_COLUMNS} FROM servicing_event ORDER BY nr"
 SCHEDULES = "SELECT loan_id, schedule FROM loan_schedule"
 CASH = """
@@ -103,17 +104,6 @@ def _words(enum: type[StrEnum]) -> Callable[[str | None], Any]:
     return words.__getitem__
 
 
-def _setter(name: str, hint: Any) -> Callable[[OrderState, Any], None]:
-    """Return what fills one slot of an OrderState under construction, from the column of that name."""
-    put: Callable[[OrderState, Any], None] = getattr(OrderState, name).__set__
-    for kind in (hint, *get_args(hint)):
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
-            word = _words(kind)
-            return lambda order, value: put(order, word(value))
-    return put
-
-
-_ORDER_SETTERS = [_setter(name, hint) for name, hint in get_type_hints(OrderState).items()]
 _STATUS, _REASON = _words(OrderStatus), _words(CancelReason)
 
 _WORDS_IN_TERMS = {"repayment_method", "day_count", "claim_type", "guarantee", "documents"}
@@ -121,14 +111,8 @@ _PLAIN_TERMS = [field.name for field in fields(LoanTerms) if field.name not in _
 
 
 def order_state(row: asyncpg.Record) -> OrderState:
-    """Return the order of a row that begins with ORDER_COLUMNS.
-
-    About 4 us, for a hundred thousand rest: OrderState(**row) takes 20, most of it to call frozen setters by name.
-    """
-    order = object.__new__(OrderState)
-    for put, value in zip(_ORDER_SETTERS, row.values(), strict=False):
-        put(order, value)
-    return order
+    """Return the order of a row that begins with ORDER_COLUMNS. Some 5 us, for a hundred thousand rest."""
+    return msgspec.convert(dict(zip(OrderState.__struct_fields__, row.values(), strict=False)), OrderState)
 
 
 def market_changed(row: asyncpg.Record) -> MarketChanged:

@@ -4,8 +4,8 @@ Of what a batch says several times about one order, account or loan only the las
 among the rows: the database adds up the postings by itself and compares with the totals given here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +35,7 @@ from market.events import (
 )
 from market.ids import FIRST_QUOTE_ID
 from market.orderbook.order import FINAL_STATUSES
-from market.settlement.codec import dumps, values_of
+from market.settlement.codec import dump_rows, dumps, values_of
 from market.settlement.journal import Unit
 from market.settlement.log import chain, encode
 from market.venue.lots import Lot
@@ -44,7 +44,7 @@ from market.venue.rulebook import Rulebook
 Row = tuple[Any, ...]
 
 _order_values = values_of(OrderState)
-_YIELD_AT = len(fields(OrderState)) - 2  # the two columns that stand behind the first answer in the table
+_YIELD_AT = len(OrderState.__struct_fields__) - 2  # the two columns that stand behind the first answer in the table
 _trade_values = values_of(Traded)
 _serviced_values = values_of(Serviced)
 _sent_values = values_of(CashSent)
@@ -84,6 +84,8 @@ class Rows:
     mmp: dict[tuple[str, str], Row] = field(default_factory=dict)
     sent: list[Row] = field(default_factory=list)
     received: list[Row] = field(default_factory=list)
+    moved: bool = False  # whether the entry at hand posted something: else totals and costs are as they were
+    faces: set[tuple[str, str]] = field(default_factory=set)  # (account, loan) of which it moved face: else lots are
 
     def controls(self) -> tuple[list[Row], ...]:
         """Return the array arguments of market.commit_controls."""
@@ -146,78 +148,137 @@ def rows_of(entries: Sequence[LogEntry], *, epoch: int, head: bytes) -> Rows:
 
 
 def _add_events(rows: Rows, entry: LogEntry) -> None:
-    seq, at = entry.seq, entry.at
-    moved = any(type(event) in (Posted, Serviced) for event in entry.events)  # else totals and costs are as they were
-    faces: set[tuple[str, str]] = set()  # (account, loan) of which face moved: else the lots are as they were
+    rows.moved = False
+    rows.faces.clear()
     for event in entry.events:
-        match event:
-            case Executed():
-                _add_executed(rows, event, entry)
-            case CashChanged() if moved:
-                rows.cash[event.account_id, event.currency] = (event.account_id, event.currency, event.total)
-            case ClaimChanged() if moved:
-                claim = (event.account_id, event.loan_id)
-                rows.claims[claim] = (*claim, event.total, event.cost, event.realised)
-                if claim in faces:
-                    rows.lots[claim] = (*claim, *_lot_columns(event.lots))
-            case OrderAccepted():
-                answer = (event.digest, event.order_status, event.filled, event.cancel_reason)
-                rows.accepted[event.order_id] = answer
-            case HoldChanged():
-                rows.holds[event.order_id] = (event.order_id, event.hold)
-            case Posted(entry=e):
-                rows.entries.append((e.entry_id, e.kind, e.reference, seq, at))
-                rows.postings.extend(
-                    (p.account_id, e.entry_id, i, p.unit, p.asset, p.leg, p.amount) for i, p in enumerate(e.postings)
-                )
-                faces.update((p.account_id, p.asset) for p in e.postings if p.unit is Unit.FACE)
-            case Traded():
-                rows.trades.append((*_trade_values(event), seq, at))
-            case CustodyMoved():
-                moved_by = (event.custody_ref, event.account_id, event.currency)
-                rows.custody.append((*moved_by, event.amount, event.digest, seq, at))
-            case CashSent():
-                rows.sent.append((*_sent_values(event), seq, at))
-            case CashReceived():
-                rows.received.append((*_received_values(event), seq, at))
-            case Serviced():
-                place = seq << 20 | len(rows.servicing)  # grows within a command and from one to the next
-                rows.servicing.append((*_serviced_values(event), seq, at, place))
-            case ScheduleChanged():
-                rows.schedules[event.loan_id] = (event.loan_id, dumps(event.schedule))
-            case AccountChanged():
-                rows.accounts[event.account_id] = _account_row(event, seq)
-                if isinstance(entry.command, CancelAll | Unblock):
-                    rows.switches[event.account_id] = (event.account_id, event.blocked, seq)
-                elif isinstance(entry.command, SetDefaultRulebook):
-                    rows.defaults[event.account_id] = (event.account_id, event.default_rulebook, seq)
-            case RulebookChanged(rulebook=rules):
-                rows.rulebooks[rules.name] = (rules.name, _rulebook_text(rules), seq)
-            case IdFenced():
-                rows.fenced.append((event.account_id, event.client_order_id, seq))
-            case MmpChanged():
-                guard = (event.account_id, event.group)
-                rows.mmp[guard] = (*guard, event.max_fills, event.max_face, event.window, event.frozen, seq)
-            case LoanChanged():
-                rows.loans[event.terms.loan_id] = _loan_row(event, seq)
-            case MarketChanged():
-                rows.market = [(True, event.mode, event.business_date)]
-            case _:
-                pass  # books are in the orders; quotes are in no table
+        add = ADDERS.get(type(event))
+        if add is not None:
+            add(rows, event, entry)
 
 
 def _add_executed(rows: Rows, message: Executed, entry: LogEntry) -> None:
     is_trade = message.rows[0].fill is not None
-    text = dumps(message.rows)
+    text = dump_rows(message.rows)
     rows.executions.append((message.account_id, message.sequence, entry.seq, entry.at, is_trade, text))
     for row in message.rows:
         order = row.order
         if order.order_id >= FIRST_QUOTE_ID:
             continue
-        values = tuple(_order_values(order))
+        values = _order_values(order)
         state = (*values[:_YIELD_AT], order.status not in FINAL_STATUSES, entry.seq, entry.at)
         rows.orders[order.order_id] = state, values[_YIELD_AT:]
         rows.holds.pop(order.order_id, None)  # an earlier word
+
+
+def _add_accepted(rows: Rows, event: OrderAccepted, _entry: LogEntry) -> None:
+    rows.accepted[event.order_id] = (event.digest, event.order_status, event.filled, event.cancel_reason)
+
+
+def _add_hold(rows: Rows, event: HoldChanged, _entry: LogEntry) -> None:
+    rows.holds[event.order_id] = (event.order_id, event.hold)
+
+
+def _add_trade(rows: Rows, event: Traded, entry: LogEntry) -> None:
+    rows.trades.append((*_trade_values(event), entry.seq, entry.at))
+
+
+def _add_posted(rows: Rows, event: Posted, entry: LogEntry) -> None:
+    rows.moved = True
+    e = event.entry
+    rows.entries.append((e.entry_id, e.kind, e.reference, entry.seq, entry.at))
+    for i, p in enumerate(e.postings):
+        rows.postings.append((p.account_id, e.entry_id, i, p.unit, p.asset, p.leg, p.amount))
+        if p.unit is Unit.FACE:
+            rows.faces.add((p.account_id, p.asset))
+
+
+def _add_cash(rows: Rows, event: CashChanged, _entry: LogEntry) -> None:
+    if rows.moved:
+        rows.cash[event.account_id, event.currency] = (event.account_id, event.currency, event.total)
+
+
+def _add_claim(rows: Rows, event: ClaimChanged, _entry: LogEntry) -> None:
+    if rows.moved:
+        claim = (event.account_id, event.loan_id)
+        rows.claims[claim] = (*claim, event.total, event.cost, event.realised)
+        if claim in rows.faces:
+            rows.lots[claim] = (*claim, *_lot_columns(event.lots))
+
+
+def _add_custody(rows: Rows, event: CustodyMoved, entry: LogEntry) -> None:
+    moved_by = (event.custody_ref, event.account_id, event.currency)
+    rows.custody.append((*moved_by, event.amount, event.digest, entry.seq, entry.at))
+
+
+def _add_sent(rows: Rows, event: CashSent, entry: LogEntry) -> None:
+    rows.sent.append((*_sent_values(event), entry.seq, entry.at))
+
+
+def _add_received(rows: Rows, event: CashReceived, entry: LogEntry) -> None:
+    rows.received.append((*_received_values(event), entry.seq, entry.at))
+
+
+def _add_serviced(rows: Rows, event: Serviced, entry: LogEntry) -> None:
+    rows.moved = True
+    place = entry.seq << 20 | len(rows.servicing)  # grows within a command and from one to the next
+    rows.servicing.append((*_serviced_values(event), entry.seq, entry.at, place))
+
+
+def _add_schedule(rows: Rows, event: ScheduleChanged, _entry: LogEntry) -> None:
+    rows.schedules[event.loan_id] = (event.loan_id, dumps(event.schedule))
+
+
+def _add_account(rows: Rows, event: AccountChanged, entry: LogEntry) -> None:
+    rows.accounts[event.account_id] = _account_row(event, entry.seq)
+    if isinstance(entry.command, CancelAll | Unblock):
+        rows.switches[event.account_id] = (event.account_id, event.blocked, entry.seq)
+    elif isinstance(entry.command, SetDefaultRulebook):
+        rows.defaults[event.account_id] = (event.account_id, event.default_rulebook, entry.seq)
+
+
+def _add_rulebook(rows: Rows, event: RulebookChanged, entry: LogEntry) -> None:
+    rules = event.rulebook
+    rows.rulebooks[rules.name] = (rules.name, _rulebook_text(rules), entry.seq)
+
+
+def _add_fenced(rows: Rows, event: IdFenced, entry: LogEntry) -> None:
+    rows.fenced.append((event.account_id, event.client_order_id, entry.seq))
+
+
+def _add_mmp(rows: Rows, event: MmpChanged, entry: LogEntry) -> None:
+    guard = (event.account_id, event.group)
+    rows.mmp[guard] = (*guard, event.max_fills, event.max_face, event.window, event.frozen, entry.seq)
+
+
+def _add_loan(rows: Rows, event: LoanChanged, entry: LogEntry) -> None:
+    rows.loans[event.terms.loan_id] = _loan_row(event, entry.seq)
+
+
+def _add_market(rows: Rows, event: MarketChanged, _entry: LogEntry) -> None:
+    rows.market = [(True, event.mode, event.business_date)]
+
+
+# Books are in the orders; quotes are in no table. A table, since there are ten events to an order.
+ADDERS: dict[type[Any], Callable[[Rows, Any, LogEntry], None]] = {
+    Executed: _add_executed,
+    OrderAccepted: _add_accepted,
+    HoldChanged: _add_hold,
+    Traded: _add_trade,
+    Posted: _add_posted,
+    CashChanged: _add_cash,
+    ClaimChanged: _add_claim,
+    CustodyMoved: _add_custody,
+    CashSent: _add_sent,
+    CashReceived: _add_received,
+    Serviced: _add_serviced,
+    ScheduleChanged: _add_schedule,
+    AccountChanged: _add_account,
+    RulebookChanged: _add_rulebook,
+    IdFenced: _add_fenced,
+    MmpChanged: _add_mmp,
+    LoanChanged: _add_loan,
+    MarketChanged: _add_market,
+}
 
 
 def _lot_columns(lots: tuple[Lot, ...]) -> tuple[list[Any], ...]:

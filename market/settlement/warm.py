@@ -10,10 +10,10 @@ import asyncio
 import gc
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
+from msgspec.structs import replace
 
 from market.commands import (
     AmendOrder,

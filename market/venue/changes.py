@@ -5,8 +5,9 @@ account are grouped into messages so that no message mixes trades with anything 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
+
+from msgspec.structs import replace
 
 from market.commands import Command, ServiceLoan
 from market.errors import InvariantViolation

@@ -7,7 +7,8 @@ unless its priority says otherwise. Levels and held amounts are never told: they
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from market.claims.schedule import recast, schedule_of
 from market.errors import InvariantViolation

@@ -7,8 +7,10 @@ same order give the same state, in any process: `state_hash` proves it.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, overload
+
+from msgspec.structs import replace
 
 from market.commands import (
     AmendOrder,

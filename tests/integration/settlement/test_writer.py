@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from market.commands import Withdraw
 from market.engine import Doubtful, LeaseLost, NotCommitted

@@ -1,11 +1,11 @@
 """Views built from a stream of entries, against the venue that made them."""
 
 import random
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.reads.day_stats import BUCKET, NO_TRADES, WINDOW, RollingDay
 from gateway.reads.loan_view import NO_BOOK, LoanView

@@ -1,11 +1,12 @@
 """Random runs: a market that is cut, seen through its router, is the market that is not, whatever is asked of it."""
 
 import asyncio
+import dataclasses
 import random
-from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from gateway.reads.views import Views
 from market.commands import (
@@ -23,6 +24,7 @@ from market.commands import (
     Withdraw,
 )
 from market.errors import MarketError
+from market.events import OrderState
 from market.ids import AccountId, ClientOrderId, Face, LoanId, Minor, OrderId, PriceBp
 from market.orderbook.order import Side, TimeInForce
 from market.partitions import partition_of
@@ -65,7 +67,7 @@ class Twins:
 
     def _for_the_cut(self, command: Any) -> Any:
         order_id = getattr(command, "order_id", None)
-        return command if order_id is None else replace(command, order_id=self._cut_id(order_id))
+        return command if order_id is None else dataclasses.replace(command, order_id=self._cut_id(order_id))
 
     def _cut_id(self, order_id: OrderId) -> OrderId:
         return dict(self.orders).get(order_id, order_id)
@@ -77,7 +79,9 @@ class Twins:
             return type(told), told.field, told.details
         numbers = {"order_id", "engine_seq"}
         return {
-            field.name: getattr(told.result, field.name) for field in fields(told.result) if field.name not in numbers
+            field.name: getattr(told.result, field.name)
+            for field in dataclasses.fields(told.result)
+            if field.name not in numbers
         }
 
 
@@ -108,7 +112,7 @@ def _trades(loan: Any) -> list[tuple[int, Any]]:
 
 
 def _plain(order: Any) -> tuple[Any, ...]:
-    values = asdict(order) if is_dataclass(order) else order._asdict()
+    values = asdict(order) if isinstance(order, OrderState) else order._asdict()
     numbers = {"order_id", "priority", "created_at", "exec_id"}
     return tuple(repr(value) for name, value in sorted(values.items()) if name not in numbers)
 

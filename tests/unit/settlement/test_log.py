@@ -43,7 +43,7 @@ from market.commands import (
 from market.events import Executed
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
-from market.settlement.codec import dumps, load_rows, loads
+from market.settlement.codec import dump_rows, dumps, load_rows, loads
 from market.settlement.log import GENESIS, KINDS, chain, decode, encode
 from market.venue.rulebook import OPEN, FeeRule, Limits, Rulebook
 from tests.builders import Market, buy, deposit, open_account, sell, servicing, terms
@@ -178,7 +178,7 @@ def test_execution_rows_survive_their_text() -> None:
     messages = [event for one in applied for event in one.events if isinstance(event, Executed)]
     assert any(row.fill for message in messages for row in message.rows)
     for message in messages:
-        assert load_rows(dumps(message.rows)) == message.rows
+        assert load_rows(dump_rows(message.rows)) == message.rows
 
 
 def test_a_rulebook_survives_its_text_which_no_set_order_changes() -> None:
