@@ -287,7 +287,7 @@ class Today:
 
     def _hear(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, MarketChanged):
+            if type(event) is MarketChanged:
                 self.business_date = event.business_date
                 break  # a snapshot names it first
 

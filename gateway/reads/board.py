@@ -237,7 +237,7 @@ class CommittedBoard:
         self.on_batch_end()  # of quotes that are gone
 
     def on_entry(self, entry: Committed) -> None:
-        if any(isinstance(event, MarketChanged) for event in entry.events):
+        if any(type(event) is MarketChanged for event in entry.events):
             self._all_dirty = True  # the business date may have moved, and every yield with it
 
     def on_batch_end(self) -> None:

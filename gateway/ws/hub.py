@@ -109,6 +109,15 @@ class Hub:
         self._epochs: dict[int, int] = {}  # of each partition
         self._told: dict[int, Seq] = {}  # the last command of each whose trades were told
         self._last_trade: dict[int, TradeId] = {}  # of those, where this process told any
+        self._handlers: dict[type[Event], Callable[[Any, Committed], None]] = {
+            Executed: self._tell_execution,
+            Traded: self._hear_trade,
+            CashChanged: self._hear_cash,
+            ClaimChanged: self._hear_claim,
+            QuotesChanged: self._hear_quotes,
+            MarketChanged: self._market_changed,
+        }
+        self._trades: dict[LoanId, list[Traded]] = {}  # of the entry that is told
         # What this batch touched.
         self._tickers: dict[LoanId, None] = {}
         self._traded: dict[LoanId, None] = {}
@@ -218,28 +227,33 @@ class Hub:
     def _tell(self, entry: Committed) -> None:
         partition = partition_of(entry.seq)
         self._told[partition] = entry.seq
-        trades: dict[LoanId, list[Traded]] = {}
+        self._trades.clear()
         for event in entry.events:
-            match event:
-                case Executed():
-                    if (executions := self._executions.get(event.account_id)) is not None:
-                        executions[partition].executed(event, entry.seq, entry.at)
-                case Traded():
-                    self._last_trade[partition] = event.trade_id
-                    trades.setdefault(event.loan_id, []).append(event)
-                case CashChanged():
-                    self._balances.setdefault(event.account_id, set()).add(event.currency)
-                case ClaimChanged():
-                    self._balances.setdefault(event.account_id, set()).add(event.loan_id)
-                case QuotesChanged():
-                    changed = self._quotes.setdefault(event.account_id, {})
-                    changed.update((quote.order_id, quote) for quote in event.quotes)
-                case MarketChanged():
-                    self._market_changed()
-        for loan_id, traded in trades.items():
+            handler = self._handlers.get(type(event))
+            if handler is not None:
+                handler(event, entry)
+        for loan_id, traded in self._trades.items():
             self._tickers[loan_id] = None
             self._traded[loan_id] = None
             self._tell_trades(loan_id, traded, entry.at)
+
+    def _tell_execution(self, event: Executed, entry: Committed) -> None:
+        if (executions := self._executions.get(event.account_id)) is not None:
+            executions[partition_of(entry.seq)].executed(event, entry.seq, entry.at)
+
+    def _hear_trade(self, event: Traded, entry: Committed) -> None:
+        self._last_trade[partition_of(entry.seq)] = event.trade_id
+        self._trades.setdefault(event.loan_id, []).append(event)
+
+    def _hear_cash(self, event: CashChanged, _entry: Committed) -> None:
+        self._balances.setdefault(event.account_id, set()).add(event.currency)
+
+    def _hear_claim(self, event: ClaimChanged, _entry: Committed) -> None:
+        self._balances.setdefault(event.account_id, set()).add(event.loan_id)
+
+    def _hear_quotes(self, event: QuotesChanged, _entry: Committed) -> None:
+        changed = self._quotes.setdefault(event.account_id, {})
+        changed.update((quote.order_id, quote) for quote in event.quotes)
 
     def _tell_trades(self, loan_id: LoanId, trades: Sequence[Traded], at: Nanos) -> None:
         if isinstance(feed := self._feeds.get(("trade", loan_id, 0)), TradeFeed):
@@ -290,7 +304,7 @@ class Hub:
         if loans and isinstance(feed := self._feeds.get(("instrument", "", 0)), InstrumentFeed):
             feed.changed(loans)
 
-    def _market_changed(self) -> None:
+    def _market_changed(self, _event: MarketChanged, _entry: Committed) -> None:
         self.tell_status()  # of which the mode and the business date are parts
         if self.views.mode is not self._mode:
             self._mode = self.views.mode

@@ -82,7 +82,7 @@ class Broadcast:
             if type(event) is BookChanged:
                 self._books[event.loan_id] = entry.seq
         if self._since is not None:
-            self._since += [event for event in entry.events if not isinstance(event, Traded)]
+            self._since += [event for event in entry.events if type(event) is not Traded]
 
     def on_batch_end(self) -> None:
         for gateway, rows in self._replies.items():
