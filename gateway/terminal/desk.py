@@ -109,6 +109,7 @@ class Message:
 class Desk:
     """changed: keys of `tops` that a reader has not looked at yet; it empties the set.
 
+    knows_orders: it began with a snapshot of them and took all since, so that it goes on on the next connection.
     tellings: grows with every change of anything else.  blocked: by the kill switch; None if that is not known.
     """
 
@@ -125,6 +126,7 @@ class Desk:
     results: list[Json] = field(default_factory=list)
     tops: dict[str, Top] = field(default_factory=dict)
     loans_in_all: int = 0
+    knows_orders: bool = False
     fresh: set[Part] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     messages: deque[Message] = field(default_factory=lambda: deque(maxlen=MESSAGES_MAX))
@@ -194,6 +196,7 @@ class Desk:
         """Take rows of `executions`; return the fills among them that were not known."""
         if is_snapshot:
             self._forget(is_quote=False)
+            self.knows_orders = True
         fills = []
         for row in rows:
             if row["exec_type"] == "trade" and (fill := self._new_fill(row)) is not None:

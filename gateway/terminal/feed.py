@@ -56,7 +56,7 @@ class Feed:
         desk.connected, desk.account, desk.epoch = True, market.account or "", market.epoch
         desk.quiet_since = asyncio.get_running_loop().time()
         self._take_status(market.status)
-        if Part.ORDERS in desk.fresh or desk.working:
+        if desk.knows_orders:
             desk.freshen(Part.ORDERS)  # executions went on behind the last number: nothing is missing
             desk.freshen(Part.FILLS)
 
@@ -99,6 +99,7 @@ class Feed:
             except Closed:
                 raise
             except NotSent:  # no connection for long: begin with a snapshot again
+                self._desk.knows_orders = False
                 await asyncio.sleep(RETRY_S)
 
     def _take_report(self, report: ExecutionReport) -> None:

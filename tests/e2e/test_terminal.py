@@ -109,6 +109,13 @@ async def desk(stack: Stack, maker: ApiKey) -> AsyncIterator[Desk]:
         yield desk
 
 
+async def test_a_line_that_breaks_leaves_nothing_stale_for_who_has_no_orders(desk: Desk) -> None:
+    desk.client.reconnect()
+    await desk.shows("connected again")
+    await desk.until(lambda: len(desk.app.desk.fresh) == 5)
+    await desk.hides("STALE")
+
+
 def standing(stack: Stack) -> tuple[int, int]:
     """How many orders and quote sides the account has in the market."""
     account = stack.views.account(AccountId("MM"))
