@@ -69,6 +69,13 @@ async def gateways(server: RedisServer, *names: str) -> AsyncIterator[list[Gatew
             yield made
 
 
+async def lives(gateway: Gateway) -> None:
+    """Until it dies without a last word."""
+    while True:
+        await gateway.presence._tell()
+        await asyncio.sleep(presence.TELL_S)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in a fifth of the time."""
@@ -133,10 +140,9 @@ async def test_an_engine_ends_what_a_gateway_left_behind_also_if_redis_forgot_it
         watch = Watch(redis, NAMES, engine)
         dying, living = Gateway(redis, "dying"), Gateway(redis, "living")
         async with beside(watch.run(), living.presence.run()):
-            async with beside(dying.presence._tell()):
+            async with beside(lives(dying)):
                 await living.attach("moves")
                 dying.sessions += ["stays", "moves"]
-                await dying.presence._tell()
                 await until(lambda: len(watch._known) == 2 and len(watch._known["dying"].attached) == 2)
             if harm == "flushall":  # and it dies at that moment
                 await redis.flushall()
