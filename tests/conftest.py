@@ -1,6 +1,8 @@
 """Fixtures that every folder of tests may use."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from tests.redis_server import RedisServer
 
 FOLDERS = Path(__file__).parent
 OF_PROCESSES = (FOLDERS / "e2e", FOLDERS / "browser")
+IN_MEMORY = Path("/dev/shm")  # most of the time of a database that lives for one test is its files' on a disk
+ROOM = 6 << 30  # bytes; the tests need less than 2
+
+if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,8 @@ class DatabaseServer:
     async def create_database(self, template: str | None = None) -> str:
         """Make a database and return its DSN. template: DSN of one to copy, to which nobody is connected."""
         name = f"debt_market_test_{secrets.token_hex(6)}"  # several workers may share one server
-        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{database_of(template) if template else "template0"}"')
+        source = database_of(template) if template else "template0"
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY')  # several times faster
         return with_database(self.dsn, name)
 
     async def create_migrated_database(self) -> str:
