@@ -211,12 +211,12 @@ def main() -> None:
 
 
 DEFAULTS = {
-    "engine_us": 430.0,
+    "engine_us": 220.0,
     "database_us": 140.0,
     "commit_ms": 1.5,
-    "wal_bytes": 5_700.0,
+    "wal_bytes": 5_040.0,
     "gateway_us": 470.0,
-    "follow_us": 42.0,
+    "follow_us": 35.0,
     "delivery_us": 0.9,
 }
 
