@@ -12,7 +12,7 @@ from typing import NamedTuple
 from market.claims.loan import LoanStatus, LoanTerms
 from market.claims.servicing import ServicingEvent
 from market.errors import MarketError
-from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, Nanos, OrderId, PriceBp, Seq
 from market.orderbook.order import CancelReason, OrderType, SelfTradePrevention, Side, TimeInForce
 from market.venue.rulebook import Rulebook
 
@@ -95,13 +95,19 @@ class SendCash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveCash:
-    """Add what the ledger of partition `sender` sent here. Submitted only by who has read it there."""
+    """Add what the ledger of partition `sender` sent here. Submitted only by who has read it there.
+
+    sent_seq: the sender's command that sent it.  all_before: what earlier commands than that one, at most `sent_seq`,
+    sent here is received; so it need not be remembered.
+    """
 
     account_id: AccountId
     currency: Currency
     amount: Minor
     sender: int
     move_id: str
+    sent_seq: Seq = Seq(0)
+    all_before: Seq = Seq(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,13 +241,15 @@ class CashSent(Fact, frozen=True, kw_only=True):
 
 
 class CashReceived(Fact, frozen=True, kw_only=True):
-    """Cash that arrived from the ledger of partition `sender`."""
+    """Cash that arrived from the ledger of partition `sender`. sent_seq, all_before: as ReceiveCash said them."""
 
     sender: int
     move_id: str
     account_id: AccountId
     currency: Currency
     amount: Minor
+    sent_seq: Seq = Seq(0)
+    all_before: Seq = Seq(0)
 
 
 class CashChanged(Fact, frozen=True, kw_only=True):

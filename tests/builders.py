@@ -67,13 +67,24 @@ def send_cash(account_id: str, amount: int, to: int, move_id: str, currency: str
     )
 
 
-def receive_cash(account_id: str, amount: int, sender: int, move_id: str, currency: str = "USD") -> ReceiveCash:
+def receive_cash(
+    account_id: str,
+    amount: int,
+    sender: int,
+    move_id: str,
+    currency: str = "USD",
+    *,
+    sent_seq: int = 0,
+    all_before: int = 0,
+) -> ReceiveCash:
     return ReceiveCash(
         account_id=AccountId(account_id),
         currency=Currency(currency),
         amount=Minor(amount),
         sender=sender,
         move_id=move_id,
+        sent_seq=Seq(sent_seq),
+        all_before=Seq(all_before),
     )
 
 

@@ -2,12 +2,12 @@
 
 A move that is durable where it was sent stands there for good, so whichever engine writes here finds it: at its start,
 when the sender's commit says so (NOTIFY), and by asking now and then, for a word may be lost. That it is received once
-is the venue's rule and the table's; nothing depends on what is remembered here.
+is the venue's rule and the table's. Each receipt says up to where in the sender's log all has come: that is where the
+next look begins, here and in the engine after this one, and what the venue need not remember. The schema proves it.
 """
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -16,7 +16,7 @@ import asyncpg
 
 from market.commands import ReceiveCash
 from market.errors import Busy, MarketError, OutcomeUnknown, Unavailable, UnknownAccount
-from market.ids import AccountId, Currency, Minor
+from market.ids import AccountId, Currency, Minor, Seq
 from market.partitions import schema_of
 from market.port import EnginePort
 from market.settlement.merged import ledgers_of
@@ -35,6 +35,7 @@ SENT = """
     SELECT seq, move_id, account_id, currency, amount FROM {sender}.cash_move
     WHERE to_partition = $1 AND seq >= $2 ORDER BY seq LIMIT $3
 """
+ALL_BEFORE = "SELECT coalesce(max(all_before), 0) FROM {own}.cash_receipt WHERE sender = $1"
 RECEIVED = "SELECT move_id FROM {own}.cash_receipt WHERE sender = $1 AND move_id = ANY($2)"
 
 
@@ -56,7 +57,7 @@ class Receiver:
         self._on_unknown_account = on_unknown_account
         self._poll_s = poll_s
         self._due: dict[int, int] = {}
-        self._all_before: defaultdict[int, int] = defaultdict(int)  # by sender: what it sent before is received
+        self._all_before: dict[int, Seq] = {}  # by sender: what it sent before is received
 
     @property
     def due(self) -> int:
@@ -99,17 +100,23 @@ class Receiver:
         return sum([await self._receive_from(connection, sender) for sender in senders])
 
     async def _receive_from(self, connection: asyncpg.Connection, sender: int) -> int:
-        position, count, missed = self._all_before[sender], 0, []
+        own = schema_of(self._partition)
+        if sender not in self._all_before:
+            self._all_before[sender] = Seq(await connection.fetchval(ALL_BEFORE.format(own=own), sender))
+        position, count = self._all_before[sender], 0
+        missed: list[Seq] = []
         while sent := await self._sent(connection, sender, position):
-            position = sent[-1]["seq"] + 1
+            position = Seq(sent[-1]["seq"] + 1)
             names = [row["move_id"] for row in sent]
-            known = await connection.fetch(RECEIVED.format(own=schema_of(self._partition)), sender, names)
+            known = await connection.fetch(RECEIVED.format(own=own), sender, names)
             received = {row["move_id"] for row in known}
             due = [row for row in sent if row["move_id"] not in received]
+            if due and not missed:
+                self._all_before[sender] = Seq(due[0]["seq"])
             outcomes = await asyncio.gather(*(self._receive(sender, row) for row in due))
             count += sum(outcomes)
             missed += [row["seq"] for row, is_received in zip(due, outcomes, strict=True) if not is_received]
-        self._all_before[sender] = min(missed, default=position)
+            self._all_before[sender] = min(missed, default=position)
         self._due[sender] = len(missed)
         return count
 
@@ -127,6 +134,8 @@ class Receiver:
             amount=Minor(row["amount"]),
             sender=sender,
             move_id=row["move_id"],
+            sent_seq=Seq(row["seq"]),
+            all_before=self._all_before[sender],
         )
         try:
             await self._engine.submit(command, actor=ACTOR)

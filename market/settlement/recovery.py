@@ -50,8 +50,10 @@ from market.events import (
 )
 from market.ids import Face, Minor, Seq, TradeId
 from market.orderbook.order import CancelReason, OrderStatus
+from market.partitions import PARTITIONS_MAX
 from market.settlement.codec import loads
 from market.settlement.journal import CUSTODY, ISSUE, TRANSIT
+from market.venue.cash_lines import SENT_MAX
 from market.venue.lots import Lot
 from market.venue.rulebook import Rulebook
 from market.venue.venue import Venue
@@ -80,8 +82,16 @@ CASH = """
     SELECT account_id, currency, total, coalesce(moved, 0) AS moved
     FROM cash_balance LEFT JOIN cash_line USING (account_id, currency) WHERE account_id <> ALL($1)
 """
-CASH_SENT = 'SELECT move_id, account_id, currency, amount, to_partition AS "to" FROM cash_move ORDER BY seq'
-CASH_RECEIVED = "SELECT sender, move_id, account_id, currency, amount FROM cash_receipt ORDER BY seq"
+MOVE_COLUMNS = 'move_id, account_id, currency, amount, to_partition AS "to"'
+CASH_SENT = f"""
+    SELECT {MOVE_COLUMNS} FROM (SELECT * FROM cash_move ORDER BY seq DESC LIMIT {SENT_MAX}) latest ORDER BY seq
+"""
+RECEIPT_COLUMNS = "sender, move_id, account_id, currency, amount, sent_seq, all_before"
+CASH_RECEIVED = f"""
+    SELECT {RECEIPT_COLUMNS} FROM generate_series(0, {PARTITIONS_MAX - 1}) AS of
+    CROSS JOIN LATERAL (SELECT max(all_before) AS before FROM cash_receipt WHERE sender = of) known
+    CROSS JOIN LATERAL (SELECT * FROM cash_receipt WHERE sender = of AND sent_seq >= before) remembered ORDER BY seq
+"""
 CLAIMS = """
     SELECT account_id, loan_id, face, cost, realised, acquired, transfers, faces
     FROM position LEFT JOIN lots USING (account_id, loan_id) WHERE account_id <> $1

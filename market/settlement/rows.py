@@ -215,7 +215,8 @@ def _add_sent(rows: Rows, event: CashSent, entry: LogEntry) -> None:
 
 
 def _add_received(rows: Rows, event: CashReceived, entry: LogEntry) -> None:
-    rows.received.append((*_received_values(event), entry.seq, entry.at))
+    *move, sent_seq, all_before = _received_values(event)
+    rows.received.append((*move, entry.seq, entry.at, sent_seq, all_before))
 
 
 def _add_serviced(rows: Rows, event: Serviced, entry: LogEntry) -> None:

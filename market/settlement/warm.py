@@ -93,8 +93,8 @@ ACCOUNTS_OF = recovery.ACCOUNTS.replace("ORDER BY", "WHERE a.account_id = ANY($1
 CASH_OF = recovery.CASH + " AND account_id = ANY($2)"
 CLAIMS_OF = f"{recovery.CLAIMS} AND (account_id, loan_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))"
 NEW_CUSTODY = recovery.CUSTODY_MOVEMENTS.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
-NEW_SENT = recovery.CASH_SENT.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
-NEW_RECEIVED = recovery.CASH_RECEIVED.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
+NEW_SENT = f"SELECT {recovery.MOVE_COLUMNS} FROM cash_move WHERE seq > $1 ORDER BY seq"
+NEW_RECEIVED = f"SELECT {recovery.RECEIPT_COLUMNS} FROM cash_receipt WHERE seq > $1 ORDER BY seq"
 NEW_FENCED = recovery.FENCED_IDS.replace("ORDER BY", "WHERE seq > $1 ORDER BY")
 SUMS = """
     SELECT count(*), coalesce(sum(leaves), 0)::bigint, coalesce(sum(hold), 0)::bigint,

@@ -3,6 +3,10 @@
 A move leaves one ledger with SendCash and arrives at another with ReceiveCash. In between it is on the way: the ledger
 account TRANSIT has it, so that each ledger sums to zero at every moment. A move is known by its id: sent once, received
 once, however often either is repeated. Nothing holds cash that is on the way, so nothing can be bought with it twice.
+
+What is remembered of moves is bounded. Of those that were sent, the latest: an older one that is sent again, which
+nobody does, is refused by the ledger's key. Of those that were received, what is behind the first that its sender sent
+and that is still due: all before that have come, which is known by their place in the sender's log.
 """
 
 from market.commands import Done, ReceiveCash, SendCash
@@ -15,6 +19,7 @@ from market.venue.changes import Changes
 from market.venue.state import Account, State
 
 MOVE_ID_MAX = 64  # characters
+SENT_MAX = 1_000  # moves that are remembered as sent
 
 
 def send_cash(state: State, command: SendCash, changes: Changes) -> Done:
@@ -41,9 +46,9 @@ def send_cash(state: State, command: SendCash, changes: Changes) -> Done:
         amount=command.amount,
         to=command.to,
     )
-    state.sent[command.move_id] = sent
+    remember_sent(state, sent)
     changes.facts.append(sent)
-    _move(account, command.currency, -command.amount, f"to {command.to} {command.move_id}", changes)
+    _move(state, account, command.currency, -command.amount, f"to {command.to} {command.move_id}", changes)
     return Done()
 
 
@@ -54,6 +59,10 @@ def receive_cash(state: State, command: ReceiveCash, changes: Changes) -> Done:
     """
     here = partition_of(changes.seq)
     _check(command, other=command.sender, here=here, field="sender")
+    if not 0 <= command.all_before <= command.sent_seq:
+        raise InvalidArguments("all_before must be at most sent_seq", field="all_before")
+    if command.sent_seq < state.received_before.get(command.sender, 0):
+        return Done(duplicate=True)
     content = (command.account_id, command.currency, command.amount)
     key = (command.sender, command.move_id)
     if (done := state.received.get(key)) is not None:
@@ -65,11 +74,30 @@ def receive_cash(state: State, command: ReceiveCash, changes: Changes) -> Done:
         account_id=account.account_id,
         currency=command.currency,
         amount=command.amount,
+        sent_seq=command.sent_seq,
+        all_before=command.all_before,
     )
-    state.received[key] = received
+    remember_received(state, received)
     changes.facts.append(received)
-    _move(account, command.currency, command.amount, f"from {command.sender} {command.move_id}", changes)
+    _move(state, account, command.currency, command.amount, f"from {command.sender} {command.move_id}", changes)
     return Done()
+
+
+def remember_sent(state: State, sent: CashSent) -> None:
+    state.sent[sent.move_id] = sent
+    if len(state.sent) > SENT_MAX:
+        del state.sent[next(iter(state.sent))]
+
+
+def remember_received(state: State, received: CashReceived) -> None:
+    """Remember a receipt, and of its sender no longer what is before what it says that all of is received."""
+    sender = received.sender
+    state.received[sender, received.move_id] = received
+    if received.all_before > state.received_before.get(sender, 0):
+        state.received_before[sender] = received.all_before
+        for key, each in list(state.received.items()):
+            if each.sender == sender and each.sent_seq < received.all_before:
+                del state.received[key]
 
 
 def _check(command: SendCash | ReceiveCash, *, other: int, here: int, field: str) -> None:
@@ -87,11 +115,12 @@ def _repeat(is_same: bool) -> Done:
     return Done(duplicate=True)
 
 
-def _move(account: Account, currency: Currency, amount: int, reference: str, changes: Changes) -> None:
+def _move(state: State, account: Account, currency: Currency, amount: int, reference: str, changes: Changes) -> None:
     """amount: from the account's view."""
     line = account.cash[currency]
     line.total += amount
     line.moved += amount
+    state.moved[currency] += amount
     changes.post(
         EntryKind.CASH_MOVE,
         reference,

@@ -38,6 +38,7 @@ from market.ids import Face
 from market.orderbook.book import OrderBook
 from market.orderbook.level import level_of
 from market.orderbook.order import FINAL_STATUSES, Order
+from market.venue.cash_lines import remember_received, remember_sent
 from market.venue.guard import Guard
 from market.venue.lifecycle import forget, remember, reserve
 from market.venue.state import Account, Loan, State
@@ -113,11 +114,12 @@ def _take(state: State, event: Event) -> None:
             state.custody_totals[event.currency] += event.distributed
         case CashChanged():
             line = state.accounts[event.account_id].cash[event.currency]
+            state.moved[event.currency] += event.moved - line.moved
             line.total, line.moved = event.total, event.moved
         case CashSent():
-            state.sent[event.move_id] = event
+            remember_sent(state, event)
         case CashReceived():
-            state.received[event.sender, event.move_id] = event
+            remember_received(state, event)
         case ClaimChanged():
             claim = state.accounts[event.account_id].claims[event.loan_id]
             claim.total, claim.cost, claim.realised = event.total, event.cost, event.realised

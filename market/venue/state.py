@@ -21,7 +21,7 @@ from market.claims.yields import price_for_yield, remaining_flows
 from market.commands import AccountKind, Mode
 from market.errors import InvariantViolation, UnknownAccount, UnknownLoan
 from market.events import CashReceived, CashSent, CustodyMoved, LoanChanged, OrderAccepted, ScheduleChanged, Serviced
-from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, TradeId
+from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, Seq, TradeId
 from market.orderbook.book import OrderBook
 from market.orderbook.order import Order, Side
 from market.venue.guard import Guard
@@ -234,8 +234,10 @@ class State:
     expiries: "SortedSet" = field(default_factory=SortedSet)
     custody: dict[str, CustodyMoved] = field(default_factory=dict)  # by custody reference
     custody_totals: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))
-    sent: dict[str, CashSent] = field(default_factory=dict)  # by move id
-    received: dict[tuple[int, str], CashReceived] = field(default_factory=dict)  # by sender and move id
+    sent: dict[str, CashSent] = field(default_factory=dict)  # the latest, by move id
+    received: dict[tuple[int, str], CashReceived] = field(default_factory=dict)  # by sender and id, but for what is
+    received_before: dict[int, Seq] = field(default_factory=dict)  # before this in the sender's log: it is received
+    moved: defaultdict[Currency, int] = field(default_factory=lambda: defaultdict(int))  # received less sent, ever
     servicing: dict[str, Serviced] = field(default_factory=dict)  # by event id
     rulebooks: dict[str, Rulebook] = field(default_factory=lambda: dict(SHIPPED))
     last_trade_id: TradeId = TradeId(0)
@@ -313,14 +315,9 @@ class State:
             if total != self.custody_totals[currency] + moved[currency]:
                 sources = f"the custodian {self.custody_totals[currency]}, other partitions sent {moved[currency]}"
                 yield f"accounts hold {total} {currency}, {sources}"
-        moves: defaultdict[Currency, int] = defaultdict(int)
-        for came in self.received.values():
-            moves[came.currency] += came.amount
-        for left in self.sent.values():
-            moves[left.currency] -= left.amount
-        for currency in {*moves, *moved}:
-            if moves[currency] != moved[currency]:
-                yield f"moves make {moves[currency]} {currency}, the accounts have {moved[currency]} of them"
+        for currency in {*self.moved, *moved}:
+            if self.moved[currency] != moved[currency]:
+                yield f"moves make {self.moved[currency]} {currency}, the accounts have {moved[currency]} of them"
         lending: defaultdict[tuple[AccountId, Currency], Lending] = defaultdict(Lending)
         for loan in self.loans.values():
             of_originator = lending[loan.terms.originator, loan.terms.currency]

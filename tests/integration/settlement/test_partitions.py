@@ -1,14 +1,16 @@
 """Ledgers of several partitions in one database: each whole by itself, and all of them together one market."""
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from market.commands import Withdraw
+from market.commands import Done, ReceiveCash, Withdraw
 from market.engine import NotCommitted
 from market.events import CashReceived, CashSent
-from market.ids import AccountId, Currency, Minor
+from market.ids import AccountId, Currency, Minor, Seq
 from market.partitions import STRIDE, schema_of
 from market.settlement.check import BETWEEN, CHECKS, check
 from market.settlement.merged import ADDED_UP, SPREAD, search_path
@@ -50,12 +52,13 @@ class Ledgers:
         self.second.do(open_account("A"))
         self.second.do(register("M1"))
         self.first.do(send_cash("A", 700_00, 1, "m-1"))
-        self.second.do(receive_cash("A", 700_00, 0, "m-1"))
+        sent_seq = self.first.venue.seq
+        self.second.do(receive_cash("A", 700_00, 0, "m-1", sent_seq=sent_seq, all_before=sent_seq))
         self.second.do(sell("ORIG", 9_800, 1_000_00, loan_id="M1"))
         self.second.do(buy("A", 9_800, 500_00, loan_id="M1"))
         self.second.do(service(servicing("payment", self.second.venue.state.today, 900_00, loan_id="M1")))
         self.second.do(send_cash("A", 100_00, 0, "m-2"))
-        self.first.do(receive_cash("A", 100_00, 1, "m-2"))
+        self.first.do(receive_cash("A", 100_00, 1, "m-2", sent_seq=self.second.venue.seq))
         self.first.do(send_cash("A", 5_00, 2, "m-3"))  # stays on the way
 
     async def commit(self, dsn: str) -> None:
@@ -176,9 +179,12 @@ async def test_engines_of_two_partitions_write_side_by_side_and_two_of_one_do_no
         receive_cash("A", 5_00, 0, "m-3", currency="EUR"),
         receive_cash("B", 5_00, 0, "m-3"),
         receive_cash("A", 700_00, 0, "m-1"),  # sent to another partition
+        receive_cash("A", 5_00, 0, "m-3", sent_seq=1),  # somewhere else in the sender's log
     ],
 )
-async def test_the_database_refuses_what_was_not_sent(ledgers: str, forged: Any) -> None:
+async def test_the_database_refuses_what_was_not_sent(ledgers: str, forged: ReceiveCash) -> None:
+    if not forged.sent_seq:
+        forged = replace(forged, sent_seq=await sent_at(ledgers, forged.move_id) or Seq(1))
     third = RecordingMarket(loans=(), partition=2)
     third.investor("A")
     third.investor("B")
@@ -189,10 +195,64 @@ async def test_the_database_refuses_what_was_not_sent(ledgers: str, forged: Any)
     assert (await check(ledgers)).ok
 
 
+async def sent_at(dsn: str, move_id: str) -> Seq:
+    """Return the command that sent a move out of the first ledger."""
+    seq: Seq = await fetchval(dsn, f"SELECT max(seq) FROM market.cash_move WHERE move_id = '{move_id}'")
+    return seq
+
+
+async def test_a_receiver_does_not_forget_what_is_still_due(partitioned: str) -> None:
+    """The database refuses who says that all before is received, and takes it once it is."""
+    first, second = RecordingMarket(loans=()), RecordingMarket(loans=(), partition=1)
+    first.investor("A", cash=1_000_00)
+    second.do(open_account("A"))
+    receipts = []
+    for nr in range(3):
+        first.do(send_cash("A", 1_00, 1, f"m-{nr}"))
+        receipts.append(receive_cash("A", 1_00, 0, f"m-{nr}", sent_seq=first.venue.seq))
+    due, later, last = receipts
+    async with opened(partitioned) as store, opened(partitioned, partition=1) as receiver:
+        await store.commit(first.take())
+        second.do(later)
+        await receiver.commit(second.take())
+        rash = copy.deepcopy(second)
+        rash.do(replace(last, all_before=last.sent_seq))
+        with pytest.raises(NotCommitted, match="cash_before_is_received"):
+            await receiver.commit(rash.take())
+        second.do(replace(last, all_before=due.sent_seq))
+        second.do(replace(due, all_before=due.sent_seq))
+        await receiver.commit(second.take())
+        first.do(send_cash("A", 1_00, 1, "m-3"))
+        await store.commit(first.take())
+        seq = first.venue.seq
+        second.do(receive_cash("A", 1_00, 0, "m-3", sent_seq=seq, all_before=seq))
+        await receiver.commit(second.take())
+        rebuilt = await receiver.recover()
+    assert list(rebuilt.state.received) == [(0, "m-3")]
+    assert rebuilt.state_hash() == second.venue.state_hash()
+    assert rebuilt.apply(Seq(rebuilt.seq + 1), second.at, due).result == Done(duplicate=True)
+    assert (await check(partitioned)).ok
+
+
+async def test_of_many_sent_moves_a_rebuilt_venue_knows_the_latest(partitioned: str) -> None:
+    first = RecordingMarket(loans=())
+    first.investor("A", cash=1_000_00)
+    for nr in range(1_005):
+        first.do(send_cash("A", 1, 1, f"m-{nr}"))
+    async with opened(partitioned) as store:
+        await store.commit(first.take())
+        rebuilt = await store.recover()
+        assert list(rebuilt.state.sent) == [f"m-{nr}" for nr in range(5, 1_005)]
+        assert rebuilt.state_hash() == first.venue.state_hash()
+        first.do(send_cash("A", 1, 1, "m-0"))  # forgotten, but the ledger's key knows it
+        with pytest.raises(NotCommitted, match="cash_moves_once"):
+            await store.commit(first.take())
+
+
 async def test_the_database_sends_nothing_where_no_ledger_is(ledgers: str) -> None:
     third = RecordingMarket(loans=(), partition=2)
     third.investor("A")
-    third.do(receive_cash("A", 5_00, 0, "m-3"))
+    third.do(receive_cash("A", 5_00, 0, "m-3", sent_seq=await sent_at(ledgers, "m-3")))
     third.do(send_cash("A", 5_00, 9, "m"))
     async with opened(ledgers, partition=2) as store:
         with pytest.raises(NotCommitted, match="cash_is_sent_to_a_ledger"):
@@ -213,7 +273,7 @@ async def test_cash_that_servicing_paid_elsewhere_is_withdrawn_at_the_first_ledg
     got, _ = second.cash("ORIG")
     second.do(send_cash("ORIG", got, 0, "m"))
     first = RecordingMarket(loans=())
-    first.do(receive_cash("ORIG", got, 1, "m"))
+    first.do(receive_cash("ORIG", got, 1, "m", sent_seq=second.venue.seq))
     first.do(Withdraw(account_id=AccountId("ORIG"), currency=Currency("USD"), amount=Minor(got), custody_ref="w"))
     assert got > 0
     assert any(isinstance(event, CashSent) for entry in second.entries for event in entry.events)

@@ -206,6 +206,22 @@ async def test_more_moves_than_are_asked_for_at_once_arrive(
     await asyncio.gather(*(first.submit(send_cash("A", 1, 1, f"m-{i}"), actor="t") for i in range(40)))
     async with beside(Receiver(database, second, 1, poll_s=NEVER_S).run()):
         await until(lambda: cash(second) == 40)
+    assert len(second._venue.state.received) <= 7, "of those before them it is known that all have come"
+
+
+async def test_a_receiver_begins_where_the_one_before_had_received_all(database: str, engines: list[Engine]) -> None:
+    first, second = engines
+    await CatchUp(database, second, 1).begin()
+    connection = await asyncpg.connect(database)
+    try:
+        for nr in range(3):
+            await do(first, send_cash("A", 1_00, 1, f"m-{nr}"))
+            assert await Receiver(database, second, 1).receive_due(connection) == 1
+        assert [move_id for _, move_id in second._venue.state.received] == ["m-2"]
+        assert await Receiver(database, second, 1).receive_due(connection) == 0
+    finally:
+        await connection.close()
+    assert cash(second) == 3_00
 
 
 async def test_idle_cash_goes_back_to_the_first_partition(database: str, engines: list[Engine]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from market.commands import Done, Withdraw
+from market.commands import Done, ReceiveCash, Withdraw
 from market.errors import DuplicateId, InsufficientFunds, InvalidArguments, MarketError, UnknownAccount
 from market.events import CashChanged, CashReceived, CashSent, Posted
 from market.ids import AccountId, Currency, Minor, Seq
@@ -110,6 +110,57 @@ def test_senders_number_their_moves_on_their_own(second: Market) -> None:
     assert second.cash("A") == (3_00, 0)
 
 
+def received(market: Market) -> list[str]:
+    return [move_id for _, move_id in market.venue.state.received]
+
+
+def receipt(sent_seq: int, all_before: int = 0, sender: int = 0) -> ReceiveCash:
+    return receive_cash("A", 1_00, sender, f"m-{sent_seq}", sent_seq=sent_seq, all_before=all_before)
+
+
+def test_receipts_are_forgotten_up_to_what_has_all_come_and_are_repeats_all_the_same(second: Market) -> None:
+    for sent_seq in (3, 9, 7):
+        second.do(receipt(sent_seq))
+    second.do(receipt(4, sender=2))
+    second.do(receipt(12, all_before=8))
+    assert received(second) == ["m-9", "m-4", "m-12"], "of the other sender nothing is said"
+    for sent_seq in (3, 7, 9, 12):
+        assert second.do(receipt(sent_seq)).result == Done(duplicate=True)
+    second.do(receipt(20, all_before=3))  # said before what is known by now
+    assert received(second) == ["m-9", "m-4", "m-12", "m-20"]
+    assert second.cash("A") == (6_00, 0)
+    second.venue.state.check_invariants()
+
+
+def test_what_is_still_due_arrives_after_what_was_sent_later(second: Market) -> None:
+    second.do(receipt(9))
+    second.do(receipt(12, all_before=5))
+    assert second.do(receipt(5, all_before=5)).result == Done()
+    second.do(receipt(13, all_before=13))
+    assert received(second) == ["m-13"]
+    assert second.cash("A") == (4_00, 0)
+
+
+def test_a_receipt_that_was_refused_forgets_nothing(second: Market) -> None:
+    second.do(receipt(3))
+    for wrong in (receipt(5, all_before=6), receipt(5, all_before=-1)):
+        with pytest.raises(InvalidArguments):
+            second.do(wrong)
+    with pytest.raises(UnknownAccount):
+        second.do(receive_cash("nobody", 1, 0, "m", sent_seq=5, all_before=5))
+    assert received(second) == ["m-3"]
+
+
+def test_only_the_latest_sent_moves_are_remembered(first: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.venue.cash_lines.SENT_MAX", 2)
+    for nr in range(4):
+        first.do(send_cash("A", 1_00, 1, f"m-{nr}"))
+    assert list(first.venue.state.sent) == ["m-2", "m-3"]
+    assert first.do(send_cash("A", 1_00, 1, "m-3")).result == Done(duplicate=True)
+    assert moved(first) == -4_00
+    first.venue.state.check_invariants()
+
+
 def test_held_cash_is_not_sent(second: Market) -> None:
     second.do(receive_cash("A", 100_00, 0, "m-1"))
     second.do(buy("A", 9_000, 100_00))
@@ -152,9 +203,10 @@ def test_cash_is_paid_in_and_out_at_the_first_partition_alone(second: Market) ->
 
 
 def test_a_rebuilt_venue_knows_every_move(first: Market, second: Market) -> None:
-    send, receive = send_cash("A", 300_00, 1, "m-1"), receive_cash("A", 300_00, 0, "m-1")
+    send, receive = send_cash("A", 300_00, 1, "m-1"), receipt(7)
     first.do(send)
     second.do(receive)
+    second.do(receipt(8, all_before=8))
     for market, command in ((first, send), (second, receive)):
         venue = market.venue
         rebuilt = Venue.restore(venue.seq, venue.snapshot(), last_trade_id=venue.state.last_trade_id)
