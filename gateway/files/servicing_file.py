@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from gateway.client import ApiError, Client, retried
 from gateway.files.importing import FileRefused, opened
 from gateway.requests.loans import ServicingBody
@@ -90,7 +92,8 @@ def read(path: Path) -> list[FileRow]:
 async def send(rows: list[FileRow], client: Client) -> Summary:
     """Have the market book the rows, all or none; nothing is sent if one was refused already.
 
-    Where their loans are of several partitions it is all or none of each, up to the first that is refused.
+    Where their loans are of several partitions it is all or none of each, up to the first that is refused or does not
+    answer, whose rows say so: what is of the others may be booked by then.
 
     Raises ApiError for a refusal of the whole call (key, size), aiohttp.ClientError or TimeoutError without an answer.
     """
@@ -104,7 +107,11 @@ async def send(rows: list[FileRow], client: Client) -> Summary:
             raise
         for part in _by_partition(rows, partitions):
             if not summary.refusals:
-                await _send(part, client, summary)
+                try:
+                    await _send(part, client, summary)
+                except (ApiError, aiohttp.ClientError, TimeoutError) as e:
+                    for row in part:
+                        row.refuse(str(e) or "no answer")
     return summary
 
 

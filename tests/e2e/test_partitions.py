@@ -1,6 +1,7 @@
 """A market cut in two, as processes: two engines and their standbys over one database, gateways that join them."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from tests.e2e.topology import LOAN, Process, Topology, order, placed, prepare, 
 from tests.patience import PATIENCE_S
 from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
+from tests.service import debt_market
 
 HERE, THERE = loan_at(0), loan_at(1)
 NOT_FOR_A_KEY = {"/v1/session", "/v1/sessions"}  # they are of browsers
@@ -247,6 +249,67 @@ async def test_a_withdrawal_brings_back_what_is_in_the_other_partition(
             await until(lambda: _cash(buyer), lambda cash: cash["total"] == "0.00")
             await sums_up(admin)
     await ledgers_agree(database)
+
+
+def _service(admin: Client, file: Path, events: dict[str, list[str]]) -> tuple[int, dict[str, str], str]:
+    """Book events of loans; return the exit code, what became of each, and the reasons."""
+    rows = [f"{event_id},{','.join(event)}" for event_id, event in events.items()]
+    file.write_text("\n".join(["event_id,loan_id,type,value_date,amount", *rows]))
+    done = debt_market("service", str(file), "--url", admin.url, "--key", str(admin.key), "--json")
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)["events"]
+    reasons = " ".join(each["reason"] for each in told if "reason" in each)
+    return done.returncode, {each["event_id"]: each["outcome"] for each in told}, reasons
+
+
+async def _booked(dsn: str) -> list[list[str]]:
+    """Return the servicing events of each ledger."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        question = "SELECT array_agg(event_id ORDER BY event_id) FROM {}.servicing_event"
+        return [await connection.fetchval(question.format(schema_of(k))) for k in range(2)]
+    finally:
+        await connection.close()
+
+
+async def test_a_servicing_file_of_both_partitions_is_booked_in_a_part_for_each(
+    tmp_path: Path, database: str, redis_server: RedisServer
+) -> None:
+    def paid(loan_id: str, on: str = "2024-05-02") -> list[str]:
+        return [loan_id, "payment", on, "50.00"]
+
+    async with AsyncExitStack() as stack:
+        market, engines, admin, _ = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
+        file = tmp_path / "events.csv"
+        good = {"a": paid(HERE), "b": paid(THERE), "c": paid(HERE), "d": paid(THERE)}
+        assert _service(admin, file, good)[:2] == (0, dict.fromkeys("abcd", "booked"))
+        assert _service(admin, file, good)[:2] == (0, dict.fromkeys("abcd", "duplicate"))
+        assert await _booked(database) == [["a", "c"], ["b", "d"]]
+
+        code, outcomes, reasons = _service(
+            admin, file, {"e": paid(HERE), "f": paid(HERE, "2024-06-01"), "g": paid(THERE)}
+        )
+        assert (code, outcomes) == (1, {"e": "not_booked", "f": "refused", "g": "not_booked"}), reasons
+        code, outcomes, reasons = _service(
+            admin, file, {"e": paid(HERE), "g": paid(THERE), "h": paid(THERE, "2024-06-01")}
+        )
+        assert (code, outcomes) == (1, {"e": "booked", "g": "not_booked", "h": "refused"}), reasons
+        assert await _booked(database) == [["a", "c", "e"], ["b", "d"]]
+
+        engines[1].signal(signal.SIGKILL)
+        await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
+        rest = {"e": paid(HERE), "i": paid(HERE), "g": paid(THERE), "j": paid(THERE)}
+        code, outcomes, reasons = _service(admin, file, rest)
+        assert (code, outcomes) == (1, {"e": "duplicate", "i": "booked", "g": "refused", "j": "refused"})
+        assert "unavailable" in reasons
+        await market.start("standby", "standby", partition=1).says("engine_online")
+        await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "online"])
+        assert _service(admin, file, rest)[:2] == (
+            0,
+            {"e": "duplicate", "i": "duplicate", "g": "booked", "j": "booked"},
+        )
+        assert await _booked(database) == [["a", "c", "e", "i"], ["b", "d", "g", "j"]]
+    await _ledgers_agree(database)
 
 
 async def _buys_there(admin: Client, account_id: str) -> None:
