@@ -25,6 +25,7 @@ from gateway.process.metrics import METRICS, Metrics, get_metrics
 from gateway.process.tracing import TRACING, Tracing
 from gateway.reads.board import CommittedBoard
 from gateway.reads.overview import Overview
+from gateway.reads.past_day import PastDay
 from gateway.reads.statistics import Statistics
 from gateway.reads.views import Views
 from gateway.rest.api import BODY_BYTES_MAX, Api, add_routes
@@ -39,10 +40,7 @@ from gateway.ws.outbox import OutboxLimits
 from gateway.ws.routes import add_websocket
 from gateway.ws.session import Gate, SocketLimits
 from market.bus.presence import Attached
-from market.ids import Nanos
 from market.port import EnginePort, Phase
-
-DAY_NS = 24 * 3_600 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +92,15 @@ def build_gateway(
     boards = Boards(board, views, boards_max=settings.ws_boards_max, metrics=metrics)
     engine.listen(boards)
     engine.listen(hub)
+    past_day = PastDay(
+        views,
+        history,
+        clock=clock,
+        trades_max=settings.day_trades_max // partitions,
+        spawn=hub.spawn,
+        changed=hub.tell_day,
+    )
+    engine.listen(past_day)
     spreads = Spreads(views)
     engine.listen(spreads)
     rates = Rates(_rate_limits(settings))
@@ -163,8 +170,7 @@ def build_gateway(
         await sessions.load()
 
     async def remember_trades(_: web.Application) -> None:
-        latest = await history.latest_trades(since=Nanos(clock() - DAY_NS), limit=settings.day_trades_max)
-        views.add_past_trades((stored.at, stored.trade) for stored in latest)
+        await past_day.start()
 
     async def end_former_sessions(_: web.Application) -> None:
         await cancel_orders_of_former_sessions(views, engine)

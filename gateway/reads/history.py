@@ -286,16 +286,15 @@ class History:
                 self._pool, loan_id, interval=interval, since=max(span.since, 0), until=until, limit=limit
             )
 
-    async def latest_trades(self, *, since: Nanos, limit: int) -> list[StoredTrade]:
-        """Return the trades since a time, at most the last `limit` of all; those of a loan oldest first."""
-        found = []
-        for partition in range(self._partitions):
-            trades = f"{TRADES} {self._table('trade', partition)}"
-            found += await self._pool.fetch(
-                f"SELECT * FROM ({trades} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
-                since,
-                limit // self._partitions,
-            )
+    async def latest_trades(self, partition: int, *, since: Nanos, until: Seq, limit: int) -> list[StoredTrade]:
+        """Return the trades of a partition since a time, by commands up to `until`: the last `limit`, oldest first."""
+        trades = f"{TRADES} {self._table('trade', partition)} WHERE seq <= $3"
+        found = await self._pool.fetch(
+            f"SELECT * FROM ({trades} ORDER BY trade_id DESC LIMIT $2) latest WHERE at >= $1 ORDER BY trade_id",
+            since,
+            limit,
+            until,
+        )
         return [_stored_trade(record) for record in found]
 
     async def trades_between(self, behind: TradeId, *, after: Seq, until: Seq) -> list[StoredTrade]:

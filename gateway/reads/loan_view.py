@@ -155,6 +155,10 @@ class LoanView:
         self.recent.append((at, trade))
         self._day.add(at, trade.price, trade.quantity)
 
+    def forget_trades(self) -> None:
+        self.recent.clear()
+        self._day = RollingDay()
+
     def inherit(self, former: "LoanView") -> None:
         """Keep what a snapshot does not tell: committed trades stay committed through a rebuild."""
         self.recent = former.recent

@@ -227,8 +227,15 @@ class Views:
         self.restated = list(self._restated.values())
         self._restated.clear()
 
+    def count_day(self, partition: int, trades: Iterable[tuple[Nanos, Traded]]) -> None:
+        """Count a partition's trades of the last day anew, oldest first: all that are known, in this process or not."""
+        for loan in self.loans.values():
+            if loan.partition == partition:
+                loan.forget_trades()
+        self.add_past_trades(trades)
+
     def add_past_trades(self, trades: Iterable[tuple[Nanos, Traded]]) -> None:
-        """Count trades of before this process, oldest first, so that statistics survive a restart."""
+        """Count trades that were not told when they were made, oldest first."""
         for at, trade in trades:
             if (loan := self.loans.get(trade.loan_id)) is not None:
                 loan.traded(at, trade)

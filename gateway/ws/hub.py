@@ -391,6 +391,12 @@ class Hub:
             session.outbox.send(message, excused=True)
             session.close(code, reason)
 
+    def tell_day(self, partition: int) -> None:
+        """The figures of the last day of a partition's loans are others now."""
+        for feed in self._feeds.values():
+            if isinstance(feed, TickerFeed) and feed.is_of(partition):
+                feed.changed()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the engine; its failure is logged and hurts nobody else."""
         task = asyncio.create_task(work)

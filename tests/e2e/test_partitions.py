@@ -163,6 +163,7 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
         market, engines, admin, keys = await stack.enter_async_context(cut_in_two(tmp_path, database, redis_server))
         async with Client(admin.url, keys["ORIG"]) as seller, Client(admin.url, keys["BUYER"]) as buyer:
             await placed(seller, order("sell", "before", "1000.00", loan_id=THERE))
+            await placed(buyer, order("buy", "in-time", "10.00", loan_id=THERE))
             engines[1].signal(signal.SIGKILL)
             await until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
             for n in range(10):
@@ -172,10 +173,13 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
                 await buyer.post("/v1/orders", order("buy", "early", "10.00", loan_id=THERE))
             assert (refused.value.code, refused.value.outcome) == ("unavailable", "not_executed")
             await admin.post("/v1/admin/accounts", {"account_id": "LATE", "kind": "investor", "name": "late"})
+            second = await stack.enter_async_context(await market.gateway("second", "--reconnect-s", "1"))
             standby = market.start("standby", "standby", partition=1)
-            bought = await placed(buyer, order("buy", "late", "1000.00", loan_id=THERE))
+            bought = await placed(buyer, order("buy", "late", "990.00", loan_id=THERE))
             assert bought["order_status"] == "filled"
             await standby.says("engine_online")
+            for gateway in (admin, second):  # the second one had heard nothing of that loan
+                await _until(lambda each=gateway: _volume(each), lambda volume: volume == "1000.00")  # type: ignore[misc]
             await _buys_there(admin, "LATE")
             async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
                 await redis.flushall()
@@ -310,6 +314,16 @@ async def test_a_servicing_file_of_both_partitions_is_booked_in_a_part_for_each(
         )
         assert await _booked(database) == [["a", "c", "e", "i"], ["b", "d", "g", "j"]]
     await _ledgers_agree(database)
+
+
+async def _volume(gateway: Client) -> str | None:
+    """Return what was traded within 24 hours in the loan of the second partition, None while it is not known."""
+    async with connected(gateway.url.replace("http", "ws") + "/ws/v2") as socket:
+        answer = await socket.call("subscribe", channel="ticker", symbol=[f"{THERE}/CNY"])
+        if not answer["success"]:
+            return None
+        [row] = (await socket.push("ticker", "snapshot"))["data"]
+        return str(row["volume"])
 
 
 async def _buys_there(admin: Client, account_id: str) -> None:
