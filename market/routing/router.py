@@ -43,7 +43,7 @@ from market.commands import (
     Unblock,
     Withdraw,
 )
-from market.errors import Busy, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
+from market.errors import Busy, DuplicateId, InvalidArguments, MarketError, OutcomeUnknown, Unavailable
 from market.ids import LoanId, OrderId, Seq
 from market.partitions import partition_of
 from market.port import Answer, EnginePort, Follower, Phase, Reply
@@ -107,10 +107,12 @@ class Router(EnginePort):
         if isinstance(command, TAKES_OUT):
             self._payer.take_out(command.account_id)
         match command:
-            case PlaceOrder() | IssueFace() | HaltLoan() | AssignRulebook():
-                self._send_to(self._known.where(command.loan_id), command, actor, reply, joined)
+            case PlaceOrder():
+                self._send_to(self._where_free(command), command, actor, reply, joined)
             case CheckOrder():
-                self._send_to(self._known.where(command.order.loan_id), command, actor, reply, joined)
+                self._send_to(self._where_free(command.order), command, actor, reply, joined)
+            case IssueFace() | HaltLoan() | AssignRulebook():
+                self._send_to(self._known.where(command.loan_id), command, actor, reply, joined)
             case RegisterLoan():
                 self._send_to(self._known.where(command.terms.loan_id), command, actor, reply, joined)
             case AmendOrder() | CancelOrder():
@@ -135,6 +137,18 @@ class Router(EnginePort):
         await self._payer.stop()
 
     # Where to
+
+    def _where_free(self, order: PlaceOrder) -> int:
+        """Return the partition of an order's loan. Raises DuplicateId if an open order of another one has its name.
+
+        Each ledger knows the names that were used in it, for good; those of the others are known here while the order
+        is open, which is as long as it can be cancelled or amended by its name.
+        """
+        where = self._known.where(order.loan_id)
+        other = self._known.order_named(order.account_id, order.client_order_id)
+        if other is not None and self._of_number(other) != where:
+            raise DuplicateId("this cl_ord_id was used for another order", field="cl_ord_id")
+        return where
 
     def _where_all(self, command: ServiceLoan) -> int:
         """Return the one partition of all loans. Raises InvalidArguments, which says where each of several is."""

@@ -179,7 +179,7 @@ async def test_while_one_engine_is_dead_the_other_trades_and_afterwards_nothing_
             assert bought["order_status"] == "filled"
             await standby.says("engine_online")
             for gateway in (admin, second):  # the second one had heard nothing of that loan
-                await _until(lambda each=gateway: _volume(each), lambda volume: volume == "1000.00")  # type: ignore[misc]
+                await until(lambda each=gateway: _volume(each), lambda volume: volume == "1000.00")  # type: ignore[misc]
             await _buys_there(admin, "LATE")
             async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
                 await redis.flushall()
@@ -301,19 +301,19 @@ async def test_a_servicing_file_of_both_partitions_is_booked_in_a_part_for_each(
         assert await _booked(database) == [["a", "c", "e"], ["b", "d"]]
 
         engines[1].signal(signal.SIGKILL)
-        await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
+        await until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "recovering"])
         rest = {"e": paid(HERE), "i": paid(HERE), "g": paid(THERE), "j": paid(THERE)}
         code, outcomes, reasons = _service(admin, file, rest)
         assert (code, outcomes) == (1, {"e": "duplicate", "i": "booked", "g": "refused", "j": "refused"})
         assert "unavailable" in reasons
         await market.start("standby", "standby", partition=1).says("engine_online")
-        await _until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "online"])
+        await until(lambda: admin.get("/readyz"), lambda ready: ready["partitions"] == ["online", "online"])
         assert _service(admin, file, rest)[:2] == (
             0,
             {"e": "duplicate", "i": "duplicate", "g": "booked", "j": "booked"},
         )
         assert await _booked(database) == [["a", "c", "e", "i"], ["b", "d", "g", "j"]]
-    await _ledgers_agree(database)
+    await ledgers_agree(database)
 
 
 async def _volume(gateway: Client) -> str | None:

@@ -30,6 +30,7 @@ from market.commands import (
     Withdraw,
 )
 from market.errors import (
+    DuplicateId,
     InsufficientFunds,
     InvalidArguments,
     KillSwitch,
@@ -124,6 +125,21 @@ async def test_a_client_order_id_is_found_wherever_its_order_is_also_before_that
         assert order_of(again).duplicate
         unknown = CancelOrder(account_id=AccountId("ORIG"), client_order_id=ClientOrderId("nobody's"))
         assert isinstance(await market.outcome(unknown), UnknownOrder)
+
+
+async def test_the_client_order_id_of_an_open_order_is_good_for_no_order_of_another_partition() -> None:
+    async with cut() as market:
+        first = buy("A", 9_000, 10_00, loan_id=HERE, client_order_id="c")
+        other = buy("A", 9_000, 10_00, loan_id=THERE, client_order_id="c")
+        open_order = order_of(await market.do(first))
+        assert isinstance(await market.outcome(other), DuplicateId)
+        assert isinstance(await market.outcome(CheckOrder(order=other)), DuplicateId)
+        assert order_of(await market.do(first)).duplicate, "a repeat is none"
+        assert order_of(await market.do(buy("A", 9_000, 10_00, loan_id=THERE, client_order_id="d"))).order_id
+        someone = sell("ORIG", 9_900, 10_00, loan_id=THERE, client_order_id="c")
+        assert order_of(await market.do(someone)).order_status == "new", "of another account"
+        cancelled = await market.do(CancelOrder(account_id=A, client_order_id=ClientOrderId("c")))
+        assert order_of(cancelled).order_id == open_order.order_id
 
 
 async def test_what_became_of_a_client_order_id_is_said_by_the_partition_that_knows_and_fenced_in_all() -> None:
