@@ -50,7 +50,7 @@ async def test_a_reader_whose_gateway_died_goes_on_where_it_was_at_any_other(
         market.start("engine", "engine")
         one, other = await asyncio.gather(market.gateway("one"), market.gateway("other"))
         async with one, other:
-            keys = await prepare(one)
+            keys = await prepare(one, other)
             await one.post("/v1/admin/loans", LOAN | {"loan_id": "L2"})
             lively, quiet = Follower("L1"), Follower("L2")
             async with Client(one.url, keys["ORIG"]) as seller, Client(other.url, keys["ORIG"]) as elsewhere:

@@ -58,7 +58,7 @@ async def served(pair: Pair, name: str) -> list[float]:
 
 
 async def test_rest_and_sockets_are_spread_over_both(pair: Pair) -> None:
-    keys = await prepare(pair.admins[0])
+    keys = await prepare(*pair.admins)
     with running_nginx(pair.folder / "nginx", pair.hosts) as address:
         async with (
             Client(f"http://{address}", keys["ORIG"]) as seller,
@@ -91,7 +91,7 @@ async def test_rest_and_sockets_are_spread_over_both(pair: Pair) -> None:
 
 
 async def test_gateways_know_the_client_behind_it_and_believe_nobody_else(pair: Pair) -> None:
-    await prepare(pair.admins[0])
+    await prepare(*pair.admins)
     made = await pair.admins[0].post(
         "/v1/admin/accounts/BUYER/api-keys", {"scopes": ["read"], "ip_allow": ["127.0.0.9/32"]}
     )
@@ -113,7 +113,7 @@ async def test_gateways_know_the_client_behind_it_and_believe_nobody_else(pair: 
 
 
 async def test_a_gateway_that_dies_is_not_noticed_by_those_who_ask(pair: Pair) -> None:
-    keys = await prepare(pair.admins[0])
+    keys = await prepare(*pair.admins)
     with running_nginx(pair.folder / "nginx", pair.hosts) as address:
         async with Client(f"http://{address}", keys["ORIG"]) as seller:
             await seller.get("/v1/balances")

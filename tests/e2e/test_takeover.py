@@ -112,7 +112,7 @@ async def test_quotes_of_a_gateway_that_was_killed_end_and_a_session_with_grace_
         market.start("engine", "engine")
         one, other = await asyncio.gather(market.gateway("one"), market.gateway("other"))
         async with one, other:
-            keys = await prepare(other)
+            keys = await prepare(other, one)
             async with Client(one.url, keys["ORIG"]) as seller, Client(other.url, keys["ORIG"]) as elsewhere:
                 sockets = []
                 for session, grace_ms in (("without", 0), ("with", 60_000)):
@@ -140,7 +140,7 @@ async def test_a_gateway_that_stops_in_order_tells_its_sockets_and_leaves_their_
         market.start("engine", "engine")
         one, other = await asyncio.gather(market.gateway("one"), market.gateway("other"))
         async with one, other:
-            keys = await prepare(other)
+            keys = await prepare(other, one)
             async with Client(one.url, keys["ORIG"]) as seller, Client(other.url, keys["ORIG"]) as elsewhere:
                 sockets = {}
                 for session in ("stays-away", "comes-back"):

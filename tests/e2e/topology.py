@@ -155,7 +155,8 @@ LOAN = {
 }
 
 
-async def prepare(admin: Client) -> dict[str, ApiKey]:
+async def prepare(admin: Client, *others: Client) -> dict[str, ApiKey]:
+    """Make accounts, their keys and a loan. others: gateways that are to know the keys, which they hear of later."""
     keys = {}
     for account, kind in (("ORIG", "originator"), ("BUYER", "investor")):
         await admin.post("/v1/admin/accounts", {"account_id": account, "kind": kind, "name": account})
@@ -164,7 +165,22 @@ async def prepare(admin: Client) -> dict[str, ApiKey]:
     deposit = {"account_id": "BUYER", "currency": "CNY", "amount": "5000.00", "custody_ref": "d-1"}
     await admin.post("/v1/admin/deposits", deposit)
     await admin.post("/v1/admin/loans", LOAN)
+    for other in others:
+        for key in keys.values():
+            await _known(other, key)
     return keys
+
+
+async def _known(gateway: Client, key: ApiKey) -> None:
+    async with Client(gateway.url, key) as client, asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                await client.get("/v1/session")
+                return
+            except ApiError as e:
+                if e.code != "auth_invalid_key":
+                    raise
+            await asyncio.sleep(0.02)
 
 
 def order(side: str, cl_ord_id: str, qty: str = "100.00", price: str = "97.00", loan_id: str = "L1") -> dict[str, str]:
