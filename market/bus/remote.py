@@ -209,7 +209,6 @@ class RemoteEngine(EnginePort):
                 self._warn_of_version(e)
                 continue
             if message["channel"] == events:
-                self._heard_at = _now()
                 await self._batch(unpack(Batch, body))
             elif kind == "replies":
                 for outcome in unpack(list[Outcome], body):
@@ -224,6 +223,10 @@ class RemoteEngine(EnginePort):
         self._go(Phase.RECOVERING)
 
     async def _batch(self, batch: Batch) -> None:
+        if batch.epoch < self._epoch and self.quiet_for_s() < self._quiet_s:
+            log.info("epoch_over epoch=%d heard=%d", self._epoch, batch.epoch)  # the last words of a replaced engine
+            return
+        self._heard_at = _now()
         if self._early is not None:
             if batch.entries and len(self._early) < EARLY_MAX:
                 self._early.append(batch)
