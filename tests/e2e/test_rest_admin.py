@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.client import ApiKey
-from gateway.wire import time_text
+from gateway.wire import SECOND, time_text
 from market.commands import HaltLoan
 from market.ids import LoanId
 from tests.builders import register
@@ -238,7 +238,7 @@ async def test_a_key_is_bound_to_its_addresses_and_its_time(market: Market, monk
     told = await made(market, market.buyer, scopes=["read"], expires_at=end.isoformat())
     ending = market.anyone.of(ApiKey(told.body["key"], told.body["secret"]))
     assert (await ending.get("/v1/balances")).status == 200
-    monkeypatch.setattr(market.stack.keys.live, "_clock", lambda: int(end.timestamp() * 1e9) + 1)
+    monkeypatch.setattr(market.stack.keys.live, "_clock", lambda: int(end.timestamp() * 1e9) + SECOND)
     assert (await ending.get("/v1/balances")).code == "auth_invalid_key"
 
 
