@@ -34,6 +34,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.stats.get("rerun", []):
         terminalreporter.section(f"run once more: {report.nodeid}")
         terminalreporter.line(report.longreprtext)
+        for title, content in report.sections:
+            terminalreporter.section(title, "-")
+            terminalreporter.line(content)
 
 
 @pytest.fixture(scope="session")
