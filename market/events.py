@@ -32,7 +32,8 @@ from market.venue.rulebook import Rulebook
 class Fact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A frozen value. Several are made for each order, so it is what costs least to make, to write and to collect.
 
-    gc: values hold no cycles, so the collector need not look at them.  omit_defaults: of what is written.
+    gc: values hold no cycles, so the collector need not look at them.  omit_defaults: of what is written, so
+    a default is part of what is stored and never changes.
     """
 
 
