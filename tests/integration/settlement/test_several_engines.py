@@ -142,7 +142,7 @@ async def test_a_new_partition_waits_for_the_first_market_to_open(database: str)
     async with running(database, 0) as first, running(database, 1) as second:
         beginning = asyncio.create_task(CatchUp(database, second, 1).begin())
         await asyncio.sleep(0)
-        await do(first, OpenMarket(business_date=DAY), open_account("HOUSE", AccountKind.HOUSE))
+        await do(first, OpenMarket(business_date=DAY))
         await asyncio.wait_for(beginning, PATIENCE_S)
         assert same(first, second)
 
