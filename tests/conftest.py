@@ -12,7 +12,7 @@ from tests.postgres import DatabaseServer, running_server
 from tests.redis_server import RedisServer
 
 FOLDERS = Path(__file__).parent
-OF_PROCESSES = (FOLDERS / "e2e", FOLDERS / "browser")
+OF_SERVERS = (FOLDERS / "integration", FOLDERS / "e2e", FOLDERS / "browser")
 IN_MEMORY = Path("/dev/shm")  # most of the time of a database that lives for one test is its files' on a disk
 ROOM = 6 << 30  # bytes; the tests need less than 2
 
@@ -21,12 +21,12 @@ if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A failed test of processes, sockets or pages is run once more: a machine may stand still amid one.
+    """A failed test of servers, sockets or pages is run once more: a machine may stand still amid one.
 
     The run tells each with its first failure: one that passes only then is a fault to be found, not a success.
     """
     for item in items:
-        if any(folder in item.path.parents for folder in OF_PROCESSES):
+        if any(folder in item.path.parents for folder in OF_SERVERS):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
