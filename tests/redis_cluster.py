@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +17,7 @@ from redis.exceptions import RedisError
 
 from market.bus.names import Names
 from tests.patience import PATIENCE_S
-from tests.redis_server import redis_program
+from tests.redis_server import RedisProcess, redis_program
 
 SLOTS = 16_384
 SHARDED_SINCE = 7  # sharded channels
@@ -26,14 +25,13 @@ NODE_TIMEOUT_MS = 15_000  # none is to be declared dead because the machine is b
 STARTS_MAX = 5
 
 
-class Node:
+class Node(RedisProcess):
     """A server of the cluster that can be killed and started again. It remembers its slots, but no data."""
 
     def __init__(self, folder: Path, program: str) -> None:
         folder.mkdir(exist_ok=True)
         self._folder, self._program = folder, program
         self.port, self.bus_port = _free_ports(2)
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
@@ -46,22 +44,8 @@ class Node:
             [self._program, *(each for name, value in arguments.items() for each in (f"--{name}", str(value)))]
         )
 
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def client(self) -> Any:
         return Redis(port=self.port, decode_responses=True)
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 class RedisCluster:

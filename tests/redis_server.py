@@ -20,12 +20,32 @@ def redis_program() -> str | None:
     return str(REDIS_SERVER_PATH)
 
 
-class RedisServer:
+class RedisProcess:
+    """A process of `redis-server`, once it was started."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once: nothing that it held is kept."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class RedisServer(RedisProcess):
     """A server that can be killed and started again. Skips the test where there is no program for it."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
@@ -46,17 +66,9 @@ class RedisServer:
                 raise AssertionError(f"redis-server did not start: {self._process.poll()}")
             time.sleep(0.01)
 
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
     def kill(self) -> None:
-        """End it at once: nothing that it held is kept."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-            self.socket.unlink(missing_ok=True)
+        super().kill()
+        self.socket.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

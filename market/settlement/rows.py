@@ -215,8 +215,7 @@ def _add_sent(rows: Rows, event: CashSent, entry: LogEntry) -> None:
 
 
 def _add_received(rows: Rows, event: CashReceived, entry: LogEntry) -> None:
-    *move, sent_seq, all_before = _received_values(event)
-    rows.received.append((*move, entry.seq, entry.at, sent_seq, all_before))
+    rows.received.append((*_received_values(event), entry.seq, entry.at))
 
 
 def _add_serviced(rows: Rows, event: Serviced, entry: LogEntry) -> None:

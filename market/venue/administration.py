@@ -32,7 +32,6 @@ from market.commands import (
 )
 from market.errors import (
     DuplicateId,
-    InsufficientFunds,
     InvalidArguments,
     InvalidQuantity,
     LoanClosed,
@@ -112,15 +111,8 @@ def move_cash(state: State, command: Deposit | Withdraw, changes: Changes) -> Do
     is_deposit = isinstance(command, Deposit)
     if is_deposit and account.kind is AccountKind.HOUSE:
         raise NotEligible("a house account holds fees only", field="account_id")
-    available = account.available_cash(currency)
-    if not is_deposit and available < command.amount:
-        raise InsufficientFunds(
-            "available cash is less",
-            field="amount",
-            have=available,
-            need=command.amount,
-            currency=command.currency,
-        )
+    if not is_deposit:
+        account.require_cash(currency, command.amount)
     kind, leg = (EntryKind.DEPOSIT, Leg.DEPOSIT) if is_deposit else (EntryKind.WITHDRAWAL, Leg.WITHDRAWAL)
     amount = command.amount if is_deposit else -command.amount
     account.cash[currency].total += amount

@@ -10,7 +10,7 @@ and that is still due: all before that have come, which is known by their place 
 """
 
 from market.commands import Done, ReceiveCash, SendCash
-from market.errors import DuplicateId, InsufficientFunds, InvalidArguments
+from market.errors import DuplicateId, InvalidArguments
 from market.events import CashReceived, CashSent
 from market.ids import Currency
 from market.partitions import PARTITIONS_MAX, partition_of
@@ -30,15 +30,7 @@ def send_cash(state: State, command: SendCash, changes: Changes) -> Done:
     if (sent := state.sent.get(command.move_id)) is not None:
         return _repeat((sent.account_id, sent.currency, sent.amount, sent.to) == content)
     account = state.account(command.account_id)
-    available = account.available_cash(command.currency)
-    if available < command.amount:
-        raise InsufficientFunds(
-            "available cash is less",
-            field="amount",
-            have=available,
-            need=command.amount,
-            currency=command.currency,
-        )
+    account.require_cash(command.currency, command.amount)
     sent = CashSent(
         move_id=command.move_id,
         account_id=account.account_id,

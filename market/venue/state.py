@@ -19,7 +19,7 @@ from market.claims.schedule import Instalment, Schedule
 from market.claims.servicing import Standing
 from market.claims.yields import price_for_yield, remaining_flows
 from market.commands import AccountKind, Mode
-from market.errors import InvariantViolation, UnknownAccount, UnknownLoan
+from market.errors import InsufficientFunds, InvariantViolation, UnknownAccount, UnknownLoan
 from market.events import CashReceived, CashSent, CustodyMoved, LoanChanged, OrderAccepted, ScheduleChanged, Serviced
 from market.ids import AccountId, ClientOrderId, Currency, Face, LoanId, Minor, OrderId, PriceBp, Seq, TradeId
 from market.orderbook.book import OrderBook
@@ -89,6 +89,13 @@ class Account:
     def available_cash(self, currency: Currency) -> int:
         """What no order holds; asking leaves no entry behind."""
         return self.cash[currency].available if currency in self.cash else 0
+
+    def require_cash(self, currency: Currency, amount: Minor) -> None:
+        """Raises InsufficientFunds if less than that could leave the account."""
+        if (available := self.available_cash(currency)) < amount:
+            raise InsufficientFunds(
+                "available cash is less", field="amount", have=available, need=amount, currency=currency
+            )
 
     def available_face(self, loan_id: LoanId) -> int:
         return self.claims[loan_id].available if loan_id in self.claims else 0

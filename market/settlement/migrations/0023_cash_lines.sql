@@ -57,6 +57,7 @@ CREATE TABLE market.cash_move (
 );
 COMMENT ON TABLE market.cash_move IS 'What left for the ledgers of other partitions; received there or on the way';
 CREATE INDEX cash_move_by_receiver ON market.cash_move (to_partition, seq);
+CREATE INDEX cash_move_by_seq ON market.cash_move (seq);
 
 CREATE TABLE market.cash_receipt (
     sender     integer NOT NULL,
@@ -64,11 +65,18 @@ CREATE TABLE market.cash_receipt (
     account_id text NOT NULL CONSTRAINT cash_receipt_account_exists REFERENCES market.account,
     currency   text NOT NULL,
     amount     bigint NOT NULL CONSTRAINT cash_receipt_positive CHECK (amount > 0),
+    sent_seq   bigint NOT NULL,
+    all_before bigint NOT NULL CONSTRAINT cash_receipt_is_not_before_itself CHECK (all_before <= sent_seq),
     seq        bigint NOT NULL,
     at         bigint NOT NULL,
     CONSTRAINT cash_received_once PRIMARY KEY (sender, move_id)
 );
+-- What is below the highest all_before of a sender need not be remembered one by one.
+COMMENT ON COLUMN market.cash_receipt.sent_seq IS 'The sender''s command that sent it';
+COMMENT ON COLUMN market.cash_receipt.all_before IS 'What that sender''s earlier commands sent here is received';
 CREATE INDEX cash_receipt_by_seq ON market.cash_receipt (seq);
+CREATE INDEX cash_receipt_by_sent_seq ON market.cash_receipt (sender, sent_seq);
+CREATE INDEX cash_receipt_by_all_before ON market.cash_receipt (sender, all_before);
 
 CREATE TABLE market.cash_line (
     account_id text NOT NULL,
@@ -89,7 +97,8 @@ CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON market.cash_line
 
 -- Call it in one statement with commit_batch, after it: the lease must already stand at the end of the batch. A move that
 -- is received must stand in the ledger that sent it, and one is only sent to where there is a ledger. It looks
--- moves up by index, whatever its tables held when a plan was made, and asks each sender once.
+-- moves up by index, whatever its tables held when a plan was made, and asks each sender once. Whoever says that all before
+-- some number is received must have received all of it.
 CREATE FUNCTION market.commit_moves(
     p_epoch bigint, p_seq bigint, p_sent market.cash_move[], p_received market.cash_receipt[]
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
@@ -110,6 +119,17 @@ BEGIN
     END IF;
     INSERT INTO market.cash_move SELECT * FROM unnest(p_sent);
     INSERT INTO market.cash_receipt SELECT * FROM unnest(p_received);
+    FOR move IN SELECT sender, max(all_before) AS all_before, min(seq) AS seq FROM unnest(p_received) GROUP BY sender LOOP
+        EXECUTE format('SELECT m.move_id FROM %I.cash_move m WHERE m.to_partition = $1 AND m.seq < $2 AND m.seq >= '
+                       'coalesce((SELECT max(all_before) FROM market.cash_receipt WHERE sender = $3 AND seq < $4), 0) '
+                       'AND NOT EXISTS (SELECT FROM market.cash_receipt r WHERE r.sender = $3 AND r.move_id = m.move_id) '
+                       'LIMIT 1',
+                       CASE move.sender WHEN 0 THEN 'market' ELSE 'market_' || move.sender END)
+            INTO culprit USING here, move.all_before, move.sender, move.seq;
+        IF culprit IS NOT NULL THEN
+            PERFORM market.violated('cash_before_is_received', format('%s from %s', culprit, move.sender));
+        END IF;
+    END LOOP;
     FOR move IN SELECT * FROM unnest(p_sent) LOOP
         IF move.to_partition = here
                 OR to_regclass(CASE move.to_partition WHEN 0 THEN 'market' ELSE 'market_' || move.to_partition END
@@ -121,8 +141,8 @@ BEGIN
     FOR move IN SELECT DISTINCT sender FROM unnest(p_received) LOOP
         -- Counted, not joined, and compared by what is in no index but the key: else a plan may read all moves.
         EXECUTE format('SELECT r.move_id FROM unnest($1) r WHERE r.sender = $2 AND 1 <> (SELECT count(*) FROM %I.cash_move m '
-                       'WHERE m.move_id = r.move_id AND (m.account_id, m.currency, m.amount, m.to_partition) '
-                       'IS NOT DISTINCT FROM (r.account_id, r.currency, r.amount, $3)) LIMIT 1',
+                       'WHERE m.move_id = r.move_id AND (m.account_id, m.currency, m.amount, m.seq, m.to_partition) '
+                       'IS NOT DISTINCT FROM (r.account_id, r.currency, r.amount, r.sent_seq, $3)) LIMIT 1',
                        CASE move.sender WHEN 0 THEN 'market' ELSE 'market_' || move.sender END)
             INTO culprit USING p_received, move.sender, here;
         IF culprit IS NOT NULL THEN

@@ -170,16 +170,16 @@ REFUSED = {
     "log_is_gapless": changed_copy("command_log", '{"seq": 999}'),
     "cash_move_account_exists": "INSERT INTO market.cash_move VALUES ('m', 'nobody', 'USD', 1, 1, 1, 1)",
     "cash_move_positive": "INSERT INTO market.cash_move VALUES ('m', 'A', 'USD', 0, 1, 1, 1)",
-    "cash_receipt_account_exists": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'nobody', 'USD', 1, 1, 1)",
-    "cash_receipt_positive": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'A', 'USD', 0, 1, 1)",
-    "cash_receipt_is_not_before_itself": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'A', 'USD', 1, 1, 1, 5, 6)",
+    "cash_receipt_account_exists": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'nobody', 'USD', 1, 1, 0, 1, 1)",
+    "cash_receipt_positive": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'A', 'USD', 0, 1, 0, 1, 1)",
+    "cash_receipt_is_not_before_itself": "INSERT INTO market.cash_receipt VALUES (1, 'm', 'A', 'USD', 1, 5, 6, 1, 1)",
     "cash_before_is_received": "CREATE SCHEMA market_1; CREATE TABLE market_1.cash_move (LIKE market.cash_move); "
     "INSERT INTO market_1.cash_move VALUES ('due', 'A', 'USD', 1, 0, 4, 1), ('m', 'A', 'USD', 1, 0, 5, 1); "
     "SELECT market.commit_moves(epoch, seq, '{}', "
-    "ARRAY[(1, 'm', 'A', 'USD', 1, 1, 1, 5, 5)::market.cash_receipt]) FROM market.lease",
+    "ARRAY[(1, 'm', 'A', 'USD', 1, 5, 5, 1, 1)::market.cash_receipt]) FROM market.lease",
     "cash_is_sent_to_a_ledger": SEND,
     "cash_received_was_sent": "SELECT market.commit_moves(epoch, seq, '{}', "
-    "ARRAY[(0, 'm', 'A', 'USD', 1, 1, 1, 1, 0)::market.cash_receipt]) FROM market.lease",
+    "ARRAY[(0, 'm', 'A', 'USD', 1, 1, 0, 1, 1)::market.cash_receipt]) FROM market.lease",
     "cash_move_has_its_entry": f"{OTHER_LEDGER}; {SEND}",
     "transit_is_what_moved": f"{OTHER_LEDGER}; "
     "INSERT INTO market.journal_entry VALUES (999, 'cash_move', 'to 1 m', 1, 1); "
