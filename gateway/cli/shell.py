@@ -23,7 +23,9 @@ def said(error: Any) -> str:
     names = [str(part) for part in error["loc"][1:]]
     flag = f"--{names[0].replace('_', '-')}: " if names else ""
     message = re.sub("^(Value|Assertion) error, ", "", error["msg"])
-    return f"{flag}{message}" + (f" (was {error['input']!r})" if isinstance(error["input"], str) else "")
+    given = error["input"]
+    is_shown = isinstance(given, str) and not (names and names[0].endswith("url"))  # a URL may have a password
+    return f"{flag}{message}" + (f" (was {given!r})" if is_shown else "")
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

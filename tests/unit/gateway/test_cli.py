@@ -27,6 +27,13 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.delenv("DEBT_MARKET_SECRET", raising=False)
 
 
+def test_a_url_that_is_wrong_is_not_repeated_for_it_may_have_a_password(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("gateway", "--redis-url", "redis+cluster://:s3cret@a:1,,b:2") == 2
+    said = capsys.readouterr().err
+    assert "--redis-url: the URL of a Redis Cluster names its nodes" in said
+    assert "s3cret" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
