@@ -142,13 +142,14 @@ QUERY: dict[str, tuple[str, Json]] = {
     **{f"min_{name}": (f"at least this {name} (of the best offer, or of the loan)", DECIMAL) for name in FIGURES},
     **{f"max_{name}": (f"at most this {name}", DECIMAL) for name in FIGURES},
 }
+LOAN_ID: Json = {"type": "string", "pattern": "^[A-Z0-9._-]{1,32}$"}
 BY_ROUTE: dict[tuple[str, str], tuple[str, Json]] = {
     **{
         (path, name): told
         for path in ("/v1/loans", "/v1/loans/order", "/v1/loans/facets", "/v1/loans/map")
         for name, told in {
             "status": ("one or several, or `all`; live loans if not given", _words([*LoanStatus, "all"])),
-            "loan_id": ("of these only", {"type": "array", "items": {"type": "string"}, "maxItems": LOANS_MAX}),
+            "loan_id": ("of these only", {"type": "array", "items": LOAN_ID, "maxItems": LOANS_MAX}),
         }.items()
     },
     ("/v1/loans/{loan_id}/assignments", "sort"): (

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.process.config import Settings
+from gateway.reads.board import LOANS_MAX
 from gateway.rest import api
 from gateway.ws.routes import GATE
 from tests.e2e.rest import Market, order, rest
@@ -59,8 +60,15 @@ async def test_a_body_that_is_framed_wrong_is_refused(stack: Stack, body: bytes)
 
 
 async def test_a_path_is_limited(stack: Stack) -> None:
-    told = await answered(stack, b"GET /v1/" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    told = await answered(stack, b"GET /v1/" + b"x" * 25_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert told.split()[1] == b"400"
+
+
+async def test_a_filter_may_name_as_many_loans_as_it_says(stack: Stack) -> None:
+    names = b",".join(b"%032d" % n for n in range(LOANS_MAX - 1)) + b",L1"
+    ask = b"GET /v1/loans?loan_id=" + names + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head, body = (await answered(stack, ask)).split(b"\r\n\r\n", 1)
+    assert (head.split()[1], b'"loan_id":"L1"' in body) == (b"200", True)
 
 
 async def test_who_does_not_finish_asking_is_hung_up_on(database: str) -> None:

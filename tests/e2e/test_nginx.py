@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from gateway.client import ApiKey, Client
+from gateway.reads.board import LOANS_MAX
 from tests.e2e.test_monitoring import metrics
 from tests.e2e.topology import Process, Topology, client, order, placed, prepare, topology
 from tests.nginx import nginx_program, running_nginx
@@ -66,6 +67,8 @@ async def test_rest_and_sockets_are_spread_over_both(pair: Pair) -> None:
         ):
             for n in range(10):
                 await placed(seller, order("sell", f"s-{n}", qty="10.00"))
+            many = ",".join(f"{n:032}" for n in range(LOANS_MAX - 1))
+            assert [loan["loan_id"] for loan in (await buyer.get(f"/v1/loans?loan_id={many},L1"))["items"]] == ["L1"]
             sockets = [await buyer.socket() for _ in range(4)]
             assert await served(pair, "gateway_sockets") == [2, 2]
             for socket in sockets:
